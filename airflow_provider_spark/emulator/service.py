@@ -298,5 +298,5 @@ def _without_data(value: Any) -> Any:
         return [_without_data(item) for item in value]
     if isinstance(value, str) and value[:5].lower() == "data:":
         checksum = hashlib.sha256(value.encode(errors="replace")).hexdigest()
-        return f"data URI, {len(value)} characters, sha256 {hashlib.sha256(value.encode(errors='replace')).hexdigest()}"
+        return f"data URI, {len(value)} characters, sha256 {checksum}"
     return value
