@@ -45,12 +45,12 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "request_timeout": {
                         "label": "Request timeout (seconds)",
-                        "description": "How long one call may take, 30 unless set. The render itself has no such limit.",
+                        "description": "How long one call may take; 30 unless set.",
                         "schema": {"type": ["number", "null"], "minimum": 0},
                     },
                     "price_per_million_tokens": {
                         "label": "Price per million tokens (USD)",
-                        "description": "For estimates, 2.50 unless set; flex counts half of it. What was billed comes from the vendor.",
+                        "description": "For estimates; 2.50 unless set. Flex counts half of it.",
                         "schema": {"type": ["number", "null"], "minimum": 0},
                     },
                     "poll_floor": {
@@ -75,7 +75,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "allow_http": {
                         "label": "Allow plain http",
-                        "description": "Sends the key unencrypted to a host that isn't this machine. Only on a trusted network.",
+                        "description": "Lets the key go out unencrypted; only for a trusted network.",
                         "schema": {"type": ["boolean", "null"], "default": False},
                     },
                 },

@@ -10,7 +10,7 @@ The files go to the folder in the Airflow variable ``campaign_folder``, by defau
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ CLIPS = [
 
 @dag(
     schedule="@daily",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=2), "retry_exponential_backoff": True},
@@ -67,7 +67,7 @@ def daily_campaign() -> None:
         target.write_text(json.dumps(clips, indent=2, ensure_ascii=False))
         return str(target)
 
-    manifest(download.expand(clip=clips.output))
+    manifest(download.expand(clip=clips.output))  # type: ignore[arg-type]
 
 
 daily_campaign()

@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
-from airflow_provider_spark.api.client import Endpoint
+from airflow_provider_spark.api.endpoint import DEFAULT_BASE_URL, Endpoint
 from airflow_provider_spark.api.errors import SparkDanceConfigurationError
 from airflow_provider_spark.api.pricing import LIST_PRICE
 from airflow_provider_spark.polling.schedule import Pace
@@ -56,8 +56,10 @@ class Settings:
         Airflow masks the connection's password as it was typed, which differs from the key
         when it was pasted with a ``Bearer`` or white space; the extra's values it doesn't mask.
         """
-        password = urlsplit(self.endpoint.proxy).password if self.endpoint.proxy else None
-        return tuple(secret for secret in (self.endpoint.api_key, password, self.endpoint.proxy) if secret)
+        proxy = self.endpoint.proxy_url
+        password = urlsplit(proxy).password if proxy else None
+        secrets = {self.endpoint.key, password, password and unquote(password)}
+        return tuple(sorted(secret for secret in secrets if secret))
 
     @classmethod
     def from_connection(cls, connection: ConnectionFields, extra: Mapping[str, Any]) -> Settings:
@@ -68,35 +70,32 @@ class Settings:
         :raises SparkDanceConfigurationError: a field can't be right; the message names the
             connection and the field, never the key or a password.
         """
-        read = _Extra(connection.conn_id, extra)
+        read = _Extra(extra)
         try:
-            key = clean_key(connection.password)
-            allow_http = read("allow_http", _boolean, default=False)
-            base_url = read_base_url(connection.host, connection.schema, connection.port, allow_http=allow_http)
-            proxy = read("proxy", _proxy, default=None)
             endpoint = Endpoint(
-                **({"base_url": base_url} if base_url else {}),
-                api_key=key,
+                base_url=read_base_url(
+                    connection.host,
+                    connection.schema,
+                    connection.port,
+                    allow_http=read("allow_http", _boolean, default=False),
+                ),
+                api_key=clean_key(connection.password),
                 request_timeout=read("request_timeout", _positive, default=Endpoint.request_timeout),
-                verify=read("verify", _verify, default=True),
-                proxy=proxy,
+                verify=read("verify", _verify, default=cast("bool | str", True)),
+                proxy=read("proxy", _text, default=None),
             )
-            default = Pace()
-            floor = read("poll_floor", _positive, default=default.floor)
-            ceiling = read("poll_ceiling", _positive, default=max(default.ceiling, floor))
-            if ceiling < floor:
-                raise ValueError(f"extra poll_ceiling ({ceiling:g} s) is below poll_floor ({floor:g} s)")
+            floor = read("poll_floor", _positive, default=Pace.floor)
+            ceiling = read("poll_ceiling", _positive, default=max(Pace.ceiling, floor))
             return cls(
                 endpoint=endpoint,
-                price_per_million_tokens=read(
-                    "price_per_million_tokens", _price, default=LIST_PRICE
-                ),
+                price_per_million_tokens=read("price_per_million_tokens", _price, default=LIST_PRICE),
                 pace=Pace(floor=floor, ceiling=ceiling),
                 unknown_extras=tuple(sorted(set(extra) - KNOWN_EXTRAS)),
             )
-        except ValueError as error:
+        except (ValueError, SparkDanceConfigurationError) as error:
             # Without its cause: a parser's own message may quote the host or proxy with a password in it.
-            raise SparkDanceConfigurationError(f"Connection {connection.conn_id!r}: {error}.") from None
+            reason = str(error).rstrip(".")
+            raise SparkDanceConfigurationError(f"Connection {connection.conn_id!r}: {reason}.") from None
 
 
 def clean_key(password: str | None) -> str:
@@ -110,18 +109,17 @@ def clean_key(password: str | None) -> str:
         key = "".join(rest)
     if not key:
         raise ValueError("the password is empty; it must be the Spark Dance API key")
-    for position, character in enumerate(key, start=1):
-        if not "!" <= character <= "~":
-            kind = "white space" if character.isspace() else "a control or non-ASCII character"
-            raise ValueError(
-                f"the API key (the password) has {kind} at position {position} of {len(key)}; "
-                "copy the key again, without line breaks or quotes around it"
-            )
+    if not (key.isascii() and key.isprintable()):
+        odd = next(at for at, character in enumerate(key, start=1) if not " " <= character <= "~")
+        raise ValueError(
+            f"the API key (the password) has a character outside printable ASCII at position {odd} of {len(key)}; "
+            "copy the key again, without line breaks or quotes around it"
+        )
     return key
 
 
-def read_base_url(host: str | None, schema: str | None, port: int | None, *, allow_http: bool) -> str | None:
-    """Return the base URL for the fields of a connection, ``None`` where they don't name a host.
+def read_base_url(host: str | None, schema: str | None, port: int | None, *, allow_http: bool) -> str:
+    """Return the base URL for the fields of a connection: the vendor's where they don't name a host.
 
     The host may be a URL or a bare name. https unless the host is a loopback address or ``allow_http``.
 
@@ -136,7 +134,7 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
     if not host:
         if port:
             raise ValueError("a port is set but no host")
-        return None
+        return DEFAULT_BASE_URL
     scheme_in_host, separator, rest = host.partition("://")
     if separator:
         scheme = scheme_in_host.lower()
@@ -198,8 +196,7 @@ def _is_loopback(name: str) -> bool:
 class _Extra:
     """Reads one value of the extra after the other; an error names its key."""
 
-    def __init__(self, conn_id: str, extra: Mapping[str, Any]) -> None:
-        self._conn_id = conn_id
+    def __init__(self, extra: Mapping[str, Any]) -> None:
         self._extra = extra
 
     def __call__(self, name: str, parse: Callable[[Any], T], *, default: T) -> T:
@@ -243,6 +240,12 @@ def _price(value: Any) -> Decimal:
     return price
 
 
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return value.strip()
+
+
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -258,19 +261,4 @@ def _verify(value: Any) -> bool | str:
     try:
         return _boolean(value)
     except ValueError:
-        if not isinstance(value, str):
-            raise ValueError("must be true, false or the path of a CA bundle") from None
-        return value
-
-
-def _proxy(value: Any) -> str | None:
-    if not isinstance(value, str):
-        raise ValueError("must be a URL")  # noqa: TRY004 - the caller turns ValueError into a configuration error
-    try:
-        parts = urlsplit(value.strip())
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be an http or https URL such as http://proxy:3128")
-    return value.strip()
+        return str(value)

@@ -35,4 +35,3 @@ def _is_final(error: SparkDanceError, *, ordered: bool) -> bool:
     if isinstance(error, SparkDanceHostError):
         return True
     return not ordered and not error.may_repeat
-

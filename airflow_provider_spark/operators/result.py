@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_spark.api.pricing import PIXELS
@@ -58,8 +57,8 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         completed_at = generation.completed_at or now
     resolution = generation.resolution or order["resolution"]
     ratio = generation.ratio or (order["ratio"] if order["ratio"] != "adaptive" else None)
-    sizes: Mapping[str, tuple[int, int]] = PIXELS.get(resolution, {})
-    width, height = sizes.get(ratio or "", (None, None))
+    size = next((of[r] for name, of in PIXELS.items() if name == resolution for r in of if r == ratio), None)
+    width, height = size or (order["width"], order["height"])
     duration = order["frames"] / FPS if order["frames"] else generation.duration
     return VideoResult(
         generation_id=order["generation_id"],
@@ -76,8 +75,8 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         ratio=ratio,
         fps=round(generation.fps) if generation.fps is not None else FPS,
         format=generation.format or "mp4",
-        width=width or order["width"],
-        height=height or order["height"],
+        width=width,
+        height=height,
         seed=generation.seed if generation.seed is not None else order["seed"],
         cost_usd=float(generation.cost) if generation.cost is not None else None,
         estimated_cost_usd=order["estimated_cost_usd"],
@@ -91,4 +90,3 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-

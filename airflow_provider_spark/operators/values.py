@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_spark.api.errors import SparkDanceRequestError
@@ -66,10 +67,8 @@ def seconds(field: str, value: Any) -> float | None:
         return None
     number = math.nan
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
+        with suppress(ValueError, OverflowError):
             number = float(value)
-        except (ValueError, OverflowError):
-            pass
     if not (math.isfinite(number) and number > 0):
         raise _refusal(field, value, "a number of seconds above 0")
     return number

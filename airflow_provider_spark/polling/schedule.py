@@ -37,6 +37,10 @@ class Pace:
     ceiling: float = 60.0
     interval: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.ceiling < self.floor:
+            raise ValueError(f"poll_ceiling ({self.ceiling:g} s) is below poll_floor ({self.floor:g} s)")
+
 
 def typical_seconds(shape: Shape) -> float:
     """Return how long a render of this shape typically takes, in seconds."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from airflow_provider_spark.api.errors import (
     SparkDanceError,
@@ -18,8 +19,10 @@ from airflow_provider_spark.api.errors import (
     SparkDanceUnreachableError,
     SparkDanceVendorError,
 )
-from airflow_provider_spark.api.generation import Generation
 from airflow_provider_spark.polling.schedule import Pace, Shape, next_step
+
+if TYPE_CHECKING:
+    from airflow_provider_spark.api.generation import Generation
 
 # How long each kind of answer may be doubted, in seconds.
 REFUSAL_PATIENCE = 15 * 60.0  # a key or balance may be mended while the render goes on
@@ -162,7 +165,7 @@ class Wait:
         return next_step(age=age, progress=progress, shape=self.shape, pace=self.pace, spread=spread)
 
     def _backoff(self, spread: float) -> float:
-        ceiling = min(self.pace.floor * 2 ** min(self.faults, 10), FAULT_CEILING)
+        ceiling = min(self.pace.floor * 2.0 ** min(self.faults, 10), FAULT_CEILING)
         return max(self.pace.floor, ceiling * (0.5 + spread / 2))
 
     def _status_note(self, generation: Generation, now: float) -> Note | None:

@@ -40,7 +40,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
         shape: Shape,
         poll: dict[str, float],
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.generation_id = generation_id
         self.spark_dance_conn_id = spark_dance_conn_id
         self.submitted_at = submitted_at
@@ -64,7 +64,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: how the generation, or the wait for it, has ended."""
-        yield TriggerEvent(to_event(await self._wait()))
+        yield TriggerEvent(to_event(await self._wait()))  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> Settled | GaveUp:
         wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, Pace(**self.poll))
