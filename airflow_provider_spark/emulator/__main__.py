@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import threading
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"The Spark Dance emulator listens on {emulator.base_url}", flush=True)  # noqa: T201
             stop.wait()
     except OSError as error:
-        print(f"The emulator can't listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        print(f"The emulator can't start on {options.host}:{options.port}: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 
@@ -55,24 +56,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:
-        raise ValueError
-    return port
+    return int(_number(text, 0, 65_535, whole=True))
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < 1e9:
-        raise ValueError
-    return seconds
+    return _number(text, 0, 1e9, whole=False)
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError
-    return count
+    return int(_number(text, 1, 1e9, whole=True))
+
+
+def _number(text: str, low: float, high: float, *, whole: bool) -> float:
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError:
+        number = math.nan
+    if not low <= number <= high:
+        kind = "a whole number" if whole else "a number"
+        raise argparse.ArgumentTypeError(f"must be {kind} from {low:.0f} to {high:.0f}, not {text}")
+    return number
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ class Postman:
         self._rounds: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
 
-    def watch(self, generation: Generation) -> None:
-        """Deliver every change of status that is still to come."""
+    def watch(self, generation: Generation, since: float) -> None:
+        """Deliver every change of status from the moment `since` on, in Unix seconds."""
         if generation.callback_url is None:
             return
-        round_ = asyncio.create_task(self._round(generation, generation.callback_url))
+        round_ = asyncio.create_task(self._round(generation, generation.callback_url, since))
         self._rounds.add(round_)
         round_.add_done_callback(self._rounds.discard)
 
@@ -39,11 +39,9 @@ class Postman:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _round(self, generation: Generation, url: str) -> None:
-        begun = self._service.clock.now()
+    async def _round(self, generation: Generation, url: str, since: float) -> None:
         for moment in generation.life.changes():
-            # A generation taken up after a restart has had its earlier callbacks; one just accepted has had none.
-            if moment >= begun or begun <= generation.life.created_at:
+            if moment >= since:
                 await self._service.clock.wait_until(moment)
                 await self._deliver(url, self._service.reply(generation, generation.base_url, moment))
 

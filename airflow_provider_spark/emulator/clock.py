@@ -48,7 +48,7 @@ class Clock:
             self._waiting.add(entry)
         try:
             while (left := moment - self.now()) > 0:
-                with contextlib.suppress(asyncio.TimeoutError):
+                with contextlib.suppress(TimeoutError):
                     # A day at most, as an event loop refuses to sleep for years.
                     await asyncio.wait_for(moved.wait(), min(left, 86_400) if self._frozen_at is None else None)
                 moved.clear()

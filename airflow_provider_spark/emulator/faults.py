@@ -1,4 +1,22 @@
-"""Faults on demand: armed over HTTP, each taken by the next calls it is meant for."""
+"""Faults on demand: armed over HTTP, each taken by the next calls it is meant for.
+
+`{"on": "submit" | "poll" | "download" | "render", "kind": ...}`, and:
+
+- `count`: how often it strikes (1), or `rate`: how likely it strikes each time, without end unless `count` says so;
+- `drop_reply`: the call does its work, then the connection is cut (a download half-way);
+- `refuse`: the connection is cut before the body is read;
+- `rate_limit`: 429, with `retry_after` (seconds or a date) where given;
+- `server_error`: a bare 502, or another `http_status`;
+- `vendor_error`: the vendor's `code` and a `message`. On a submit a refusal, on a poll a 200 that says `failed` though
+  the render goes on; with `http_status` an error reply of that status;
+- `garbage`: 200 with bytes that are no JSON;
+- `slow`: the good reply, `seconds` of real time late;
+- on a submit also `moderate`; `server_error` and `garbage` take `accepted`, whether the order is taken all the same
+  (by default not, and taken);
+- on a download also `truncate` (a short file under a Content-Length to match) and `expire` (the URL is no longer good);
+- on a render, for the next orders accepted, or those whose `prompt` holds a text: `fail` (a `code`, a `message`),
+  `moderate`, `stick` (until it expires), `expire` (at once when due; with a `status` word of its own).
+"""
 
 from __future__ import annotations
 
@@ -22,9 +40,8 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
 
 _TAKES: Final[Mapping[str, frozenset[str]]] = {
     "rate_limit": frozenset({"retry_after"}),
-    "server_error": frozenset({"http_status", "accepted"}),
+    "server_error": frozenset({"http_status"}),
     "vendor_error": frozenset({"code", "message", "http_status"}),
-    "garbage": frozenset({"accepted"}),
     "slow": frozenset({"seconds"}),
     "fail": frozenset({"code", "message"}),
     "expire": frozenset({"status"}),
@@ -66,6 +83,8 @@ class Fault:
         allowed = {"on", "kind", "count", "rate"} | _TAKES.get(kind, frozenset())
         if on == "render":
             allowed |= {"prompt"}
+        if on == "submit" and kind in ("server_error", "garbage"):
+            allowed |= {"accepted"}
         if unknown := sorted(body.keys() - allowed):
             raise ValueError(f"{kind} on {on} doesn't take {', '.join(unknown)}")
         if kind in _NEEDS and _NEEDS[kind] not in body:

@@ -92,7 +92,7 @@ async def fetch(client: httpx.AsyncClient, url: str) -> bytes:
     """
     try:
         return await asyncio.wait_for(_read(client, url), _FETCH_SECONDS)
-    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise Refusal(INVALID_IMAGE_FORMAT, "the image URL can't be read") from error
 
 

@@ -73,9 +73,13 @@ class Darkroom:
         # One who hangs up doesn't take the file from the others.
         return await asyncio.shield(self._making[name])
 
-    def close(self) -> None:
-        """Stop; a film that is being made is given up."""
+    def give_up(self) -> None:
+        """Break off the films that are being made. Who waits for one gets an `InterruptedError`."""
         self._closing.set()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.give_up()
         for threads in self._threads.values():
             threads.shutdown(cancel_futures=True)
 

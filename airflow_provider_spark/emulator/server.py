@@ -108,9 +108,8 @@ class _Thread(threading.Thread):
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._closing = asyncio.Event()
         config = uvicorn.Config(
-            create_app(self._service, self._closing),
+            create_app(self._service),
             http=_Protocol,
             ws="none",
             lifespan="on",
@@ -118,6 +117,9 @@ class _Thread(threading.Thread):
             log_level="critical",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
+            # Longer than a client waits between two polls, so that no poll meets a connection that is just ending.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
@@ -125,7 +127,7 @@ class _Thread(threading.Thread):
         await self._server.serve(sockets=[self._listener])
 
     def _stop(self) -> None:
-        self._closing.set()
+        self._service.stop()
         self._server.should_exit = True
 
 

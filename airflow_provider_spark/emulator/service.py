@@ -77,10 +77,12 @@ class Service:
             else:
                 self._remember(Generation.parse(entry["generation"]))
         self._seed = secrets.randbits(64) if seed is None else seed
+        # Written down, as URLs that were handed out before a restart stay good.
         self.store.write(seed=self._seed)
         self.faults = Faults(self._seed)
         self.signer = Signer(f"{self._seed}/results")
         self.darkroom = Darkroom(self.store)
+        self.closing = asyncio.Event()
         self._fetching: httpx.AsyncClient | None = None
 
     def received(self) -> None:
@@ -191,6 +193,11 @@ class Service:
             },
         }
 
+    def stop(self) -> None:
+        """Let nothing keep the server waiting: films are given up, slow replies come at once."""
+        self.closing.set()
+        self.darkroom.give_up()
+
     async def close(self) -> None:
         """Let go of threads, connections and files."""
         self.darkroom.close()
@@ -237,7 +244,7 @@ class Service:
         if seconds is None:
             typical = model.typical_seconds(order.resolution, order.frames, order.service_tier)
             seconds = typical * RENDER_SCALE * chance.uniform(0.9, 1.1)
-        free_at = now if self.settings.concurrency is None else max(now, self._slots[0] if self._is_busy() else now)
+        free_at = max(now, self._slots[0]) if self._is_busy() else now
         fault = self.faults.take("render", order.prompt)
         kind = fault.kind if fault else None
         ready_at = free_at + seconds

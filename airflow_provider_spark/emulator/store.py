@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_spark.emulator.renders import Failure, Life
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -67,21 +63,18 @@ class Store:
         self.folder = folder or Path(self._temporary.name if self._temporary else "")
         self._pictures = self.folder / "pictures"
         self._pictures.mkdir(parents=True, exist_ok=True)
-        self._journal: IO[bytes] | None = None
+        self._journal = (self.folder / "journal.jsonl").open("a+b", buffering=0)
 
-    def replay(self) -> Iterator[dict[str, Any]]:
-        """Yield what was written so far, in order. A last line that a kill cut short never happened."""
-        with contextlib.suppress(FileNotFoundError), self._journal_path.open("rb") as lines:
-            for line in lines:
-                if line.endswith(b"\n"):
-                    yield json.loads(line)
+    def replay(self) -> list[dict[str, Any]]:
+        """Read what was written so far, in order. A last line that a kill cut short never happened."""
+        self._journal.seek(0)
+        written = self._journal.read()
+        whole = written[: written.rfind(b"\n") + 1]
+        self._journal.truncate(len(whole))
+        return [json.loads(line) for line in whole.splitlines()]
 
     def write(self, **entry: object) -> None:
         """Add an entry. It is with the operating system when this returns, so a kill of the process keeps it."""
-        if self._journal is None:
-            self._journal = self._journal_path.open("ab", buffering=0)
-            if self._journal.tell() and not self._journal_path.read_bytes().endswith(b"\n"):
-                self._journal.truncate(self._journal_path.read_bytes().rfind(b"\n") + 1)
         self._journal.write(json.dumps(entry, default=_as_json).encode() + b"\n")
 
     def keep_picture(self, data: bytes) -> str:
@@ -97,14 +90,9 @@ class Store:
 
     def close(self) -> None:
         """Close the journal, and drop the folder if it was a temporary one."""
-        if self._journal is not None:
-            self._journal.close()
+        self._journal.close()
         if self._temporary is not None:
             self._temporary.cleanup()
-
-    @property
-    def _journal_path(self) -> Path:
-        return self.folder / "journal.jsonl"
 
 
 def _as_json(value: object) -> object:

@@ -33,14 +33,15 @@ _MODERATED_PROMPT: Final = "InputTextSensitiveContentDetected: the request may c
 _GARBAGE: Final = b'{"id": "sd-\xff\xfe<html>\x00'
 
 
-def create_app(service: Service, closing: asyncio.Event) -> Starlette:
-    """Build the ASGI application. `closing` is set when the server wants to stop: nothing may keep it waiting then."""
+def create_app(service: Service) -> Starlette:
+    """Build the ASGI application."""
     postman = Postman(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         for generation in service.generations.values():
-            postman.watch(generation)
+            # Its earlier callbacks were delivered before the restart.
+            postman.watch(generation, since=service.clock.now())
         yield
         await postman.close()
         await service.close()
@@ -57,7 +58,7 @@ def create_app(service: Service, closing: asyncio.Event) -> Starlette:
         if fault and not _accepts(fault):
             return _faulty(fault)
         reply = await _judged(request, raw)
-        return await _spoiled(fault, reply, closing) if fault else reply
+        return await _spoiled(fault, reply, service.closing) if fault else reply
 
     async def _judged(request: Request, raw: bytes) -> Response:
         _authenticate(request, service.settings.api_key)
@@ -67,7 +68,7 @@ def create_app(service: Service, closing: asyncio.Event) -> Starlette:
             return _error(400, refusal.code, str(refusal))
         except RecursionError:
             return _error(400, judge.INVALID_CONTENT_FORMAT, "the body is nested too deeply")
-        postman.watch(generation)
+        postman.watch(generation, since=generation.life.created_at)
         return _Json(
             {
                 "id": generation.id,
@@ -95,7 +96,7 @@ def create_app(service: Service, closing: asyncio.Event) -> Starlette:
         if generation is None:
             raise HTTPException(404, "no such generation")
         reply = _Json(service.reply(generation, str(request.base_url).rstrip("/")))
-        return await _spoiled(fault, reply, closing) if fault else reply
+        return await _spoiled(fault, reply, service.closing) if fault else reply
 
     async def download(request: Request) -> Response:
         if request.method == "GET":
@@ -112,7 +113,10 @@ def create_app(service: Service, closing: asyncio.Event) -> Starlette:
         generation = service.generations.get(name.rpartition(".")[0])
         if generation is None:
             raise HTTPException(404, "no such file")
-        path = await service.darkroom.file(name, generation.clip)
+        try:
+            path = await service.darkroom.file(name, generation.clip)
+        except InterruptedError:
+            return Cut()
         media_type = "video/mp4" if path.suffix == ".mp4" else "image/png"
         if fault and fault.kind == "drop_reply":
             return Cut(path.read_bytes(), media_type)
@@ -120,7 +124,7 @@ def create_app(service: Service, closing: asyncio.Event) -> Starlette:
             data = path.read_bytes()
             return Response(data[: len(data) // 2], media_type=media_type)
         reply = FileResponse(path, media_type=media_type)
-        return await _spoiled(fault, reply, closing) if fault else reply
+        return await _spoiled(fault, reply, service.closing) if fault else reply
 
     async def stats(_: Request) -> Response:
         return _Json(service.stats())
@@ -218,7 +222,7 @@ async def _spoiled(fault: Fault, reply: Response, closing: asyncio.Event) -> Res
     if fault.kind == "drop_reply":
         return Cut()
     if fault.kind == "slow":
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(closing.wait(), fault.seconds)
         return reply
     return _faulty(fault)
@@ -236,6 +240,9 @@ def _authenticate(request: Request, key: str) -> None:
 
 
 async def _body(request: Request) -> bytes:
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > MAX_BODY:
+        raise HTTPException(413, "the body is too large")
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
