@@ -88,8 +88,8 @@ def _demo(options: argparse.Namespace, home: Path, display: Display) -> None:
         if state != "success":
             raise DemoError(f"the run ended as {state!r}.\n{_failures(airflow, run_id)}")
         clips = json.loads(Path(airflow.xcom(DAG_ID, run_id, LAST_TASK)).read_text())
-        billed = httpx.get(f"{emulator_url}/_emulator/stats", trust_env=False).json()["billed_usd"]
-        display.show(results_table(clips, billed_usd=billed))
+        stats = httpx.get(f"{emulator_url}/_emulator/stats", trust_env=False).json()
+        display.show(results_table(clips, billed_usd=float(stats["billed_usd"])))
         display.say(f"The MP4 files and their manifest: {Path(clips[0]['video_path']).parent}")
         if options.stay:
             display.say(
