@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def frames(film: bytes) -> list[Image.Image]:
-    with av.open(io.BytesIO(film)) as container:
-        return [frame.to_image() for frame in container.decode(video=0)]
+    with av.open(io.BytesIO(film), "r") as container:
+        return [frame.to_image() for frame in container.decode(video=0)]  # type: ignore[no-untyped-call]
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:
@@ -44,7 +44,7 @@ def patch(picture: Image.Image) -> Image.Image:
 def test_a_film_has_exactly_the_pixels_frames_and_length_asked(
     vendor: Vendor, params: dict[str, object], size: tuple[int, int], count: int
 ) -> None:
-    with av.open(io.BytesIO(vendor.film(**params))) as container:
+    with av.open(io.BytesIO(vendor.film(**params)), "r") as container:
         (stream,) = container.streams.video
         context = stream.codec_context
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
