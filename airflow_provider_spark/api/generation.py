@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any, Literal
@@ -62,7 +62,7 @@ class Generation(BaseModel):
     Two generations are equal where these fields are, whatever else their replies said.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     id: str | None = None
     status: Status = "unknown"
@@ -345,7 +345,7 @@ def _time(value: object) -> float | None:
             moment = _datetimes().validate_python(value)
         except ValidationError:
             return None
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if seconds >= 10**11:
         seconds /= 1000
     return seconds if seconds > 0 else None
