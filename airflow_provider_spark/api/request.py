@@ -357,7 +357,7 @@ def nearest_frames(seconds: float) -> int:
     wanted = seconds * FPS
     if not MIN_FRAMES - 2 <= wanted <= MAX_FRAMES + 2:
         limit = f"{MIN_FRAMES / FPS:.2f} to {MAX_FRAMES / FPS:.2f} ({MIN_FRAMES} to {MAX_FRAMES} frames)"
-        raise _request_error((f"seconds = {seconds}: must be from {limit}",))
+        raise _request_error((f"seconds = {show(seconds)}: must be from {limit}",))
     return min(max(25 + 4 * math.ceil((wanted - 27) / 4), MIN_FRAMES), MAX_FRAMES)
 
 
