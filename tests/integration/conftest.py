@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def airflow(
 ) -> Iterator[LocalAirflow]:
     authority = emulator.base_url.removeprefix("http://")
     pace = {"poll_floor": 0.5, "poll_ceiling": 1}
-    connections = {
+    connections: dict[str, dict[str, Any]] = {
         # Pasted as people do: the word Bearer before it, a line break behind it.
         "SPARK_DANCE_DEFAULT": {"host": emulator.base_url, "password": f"Bearer {KEY}\n", "extra": pace},
         "WRONG_KEY": {"host": emulator.base_url, "password": "sk-of-somebody-else"},

@@ -101,7 +101,8 @@ def test_the_result_url_leads_to_the_video_that_was_asked_for(
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         assert (stream.codec.name, stream.width, stream.height) == ("h264", 864, 480)
-        assert (stream.frames, stream.average_rate) == (48, 24)
+        assert stream.frames == 48
+        assert stream.average_rate == 24
         assert sum(1 for _ in container.decode(stream)) == 48
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 
 from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
-
-TEXT = {"type": ["string", "null"]}
 
 
 @dag(
@@ -21,7 +19,7 @@ TEXT = {"type": ["string", "null"]}
         "deferrable": "True",
         "wait": "True",
         "watermark": "",
-        "first_frame": Param("", **TEXT),
+        "first_frame": "",
     },
 )
 def one_clip() -> None:

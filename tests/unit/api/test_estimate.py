@@ -2,12 +2,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from frame_files import data_uri, flat_picture
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_spark.api.pricing import PIXELS, estimate, nearest_ratio
 from airflow_provider_spark.api.request import RATIOS, RESOLUTIONS, Ratio, Resolution, VideoRequest
+from tests.unit.api.frame_files import data_uri, flat_picture
 
 URL = "https://example.com/frame.png"
 

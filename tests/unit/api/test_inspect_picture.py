@@ -4,12 +4,12 @@ from contextlib import suppress
 from io import BytesIO
 
 import pytest
-from frame_files import flat_picture, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from airflow_provider_spark.api.picture import FORMATS, MAX_BYTES, Picture, PictureError, inspect_picture
+from tests.unit.api.frame_files import flat_picture, picture
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from frame_files import data_uri, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from airflow_provider_spark.api.errors import SparkDanceRequestError
 from airflow_provider_spark.api.picture import FORMATS
 from airflow_provider_spark.api.request import MODEL, VideoRequest, nearest_frames
+from tests.unit.api.frame_files import data_uri, picture
 
 URL = "https://example.com/frame.png"
 TEXT = {"type": "text", "text": "a cat"}
