@@ -100,11 +100,11 @@ def open_data_uri(uri: str) -> Picture:
     head = _DATA_URI_HEAD.match(uri)
     if not head or head[1] not in FORMATS:
         raise _broken(f"must begin with data:image/<format>;base64, where <format> is one of {', '.join(FORMATS)}")
-    size = len(uri) - head.end()
-    if size // 4 * 3 - 2 >= MAX_BYTES:
+    encoded = uri[head.end() :]
+    if len(encoded) // 4 * 3 - 2 >= MAX_BYTES:
         raise _broken(f"must hold less than 30 MB ({MAX_BYTES:,} bytes) once decoded")
     try:
-        data = base64.b64decode(uri[head.end() :], validate=True)
+        data = _decoded(encoded)
     except ValueError:
         raise _broken("must hold padded base64 without white space after the comma") from None
     try:
@@ -114,6 +114,13 @@ def open_data_uri(uri: str) -> Picture:
     if picture.format != head[1]:
         raise _broken(f"must declare the format that its bytes have: it says {head[1]}, they are {picture.format}")
     return picture
+
+
+def _decoded(encoded: str) -> bytes:
+    # Python's strict decoder takes superfluous padding.
+    if len(encoded) % 4 or "=" in encoded[:-2]:
+        raise ValueError
+    return base64.b64decode(encoded, validate=True)
 
 
 class _Strict(BaseModel):
@@ -143,8 +150,8 @@ class ImageContent(_Strict):
 
     type: Literal["image_url"]
     image_url: ImageUrl = Field(description="must be an object with a url")
-    role: Literal["first_frame", "last_frame", ""] | None = Field(
-        default=None, description="must be first_frame or last_frame (or left out where there is one picture)"
+    role: Literal["first_frame", "last_frame", ""] = Field(
+        default="", description="must be first_frame or last_frame (or left out where there is one picture)"
     )
 
 
@@ -213,7 +220,7 @@ class VideoRequest(_Strict):
         if len(images) > 2:
             raise _broken(f"must hold at most two images, a first and a last frame, and holds {len(images)}")
         roles = [image.role for image in images]
-        if len(images) == 2 and sorted(role or "" for role in roles) != ["first_frame", "last_frame"]:
+        if len(images) == 2 and sorted(roles) != ["first_frame", "last_frame"]:
             raise _broken("must give one of its two images the role first_frame and the other the role last_frame")
         if roles == ["last_frame"]:
             raise _broken("must hold a first frame where it holds a last frame")
@@ -267,8 +274,8 @@ class VideoRequest(_Strict):
         """Give what goes on the wire: what was set, and `content`, which the vendor requires."""
         params = self.model_dump(mode="json", exclude_unset=True)
         for item in params["content"]:
-            if not item.get("role"):
-                item.pop("role", None)
+            if item.get("role") == "":
+                del item["role"]
         return params
 
     def body(self) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-import base64
 import json
 import math
 from contextlib import suppress
@@ -73,6 +72,7 @@ def test_every_documented_combination_is_taken_in_any_order(content: list[Any], 
         [{"type": "image_url", "image_url": {}}],
         [{"type": "image_url"}],
         [image("last_frame")],
+        [image() | {"role": None}],
         [image("middle_frame")],
         [image("First_Frame")],
         [TEXT, image("last_frame")],
@@ -384,9 +384,12 @@ def test_requests_are_values() -> None:
         one.seed = 8
 
 
-def test_base64_with_spare_bits_is_still_base64() -> None:
-    data = picture("png", 320, 310) + b"x"
-    while len(data) % 3 != 1:
-        data += b"x"
-    uri = "data:image/png;base64," + base64.b64encode(data).decode()
+@pytest.mark.parametrize("spare", range(3))
+@pytest.mark.parametrize("tail", ["=", "==", "===", "====", "A", "\n", "A===", "AA=A"])
+def test_base64_ends_with_the_padding_that_its_length_asks_for(spare: int, tail: str) -> None:
+    data = picture("png", 320, 310)
+    uri = data_uri(data + b"x" * ((spare - len(data)) % 3))
     assert VideoRequest.compose(first_frame=uri).mode == "first_frame"
+    assert "padded base64" in problems(first_frame=uri + tail)
+    if uri.endswith("="):
+        assert "padded base64" in problems(first_frame=uri[:-1])
