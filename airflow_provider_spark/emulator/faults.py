@@ -74,7 +74,7 @@ class Fault:
             ValueError: what is wrong with it, for the person who wrote it.
         """
         if not isinstance(body, dict):
-            raise ValueError("a fault is a JSON object")  # noqa: TRY004 - its value is what was sent
+            raise ValueError("a fault is a JSON object")
         on, kind = str(body.get("on")), str(body.get("kind"))
         if on not in KINDS:
             raise ValueError(f"on must be one of {', '.join(KINDS)}")
@@ -128,7 +128,7 @@ class Faults:
 
     def __init__(self, seed: int) -> None:
         self._armed: list[Fault] = []
-        self._random = random.Random(f"{seed}/faults")  # noqa: S311 - repeatable by design
+        self._random = random.Random(f"{seed}/faults")
 
     def arm(self, fault: Fault) -> None:
         """Let a fault strike from now on."""

@@ -106,7 +106,7 @@ class Service:
         first = await self._open(order.first_frame)
         last = await self._open(order.last_frame)
         # From here on without a pause, so that orders are numbered and queued one after the other.
-        chance = random.Random(f"{self._seed}/{len(self.generations)}")  # noqa: S311 - repeatable by design
+        chance = random.Random(f"{self._seed}/{len(self.generations)}")
         clip = self._clip(order, first, last, chance)
         generation = Generation(
             id=f"sd-{chance.getrandbits(96):024x}",

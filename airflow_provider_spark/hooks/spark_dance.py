@@ -1,0 +1,166 @@
+"""SparkDanceHook: an Airflow connection becomes a client of the Spark Dance API."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+
+from airflow_provider_spark.api.errors import (
+    SparkDanceAccountError,
+    SparkDanceAuthenticationError,
+    SparkDanceConfigurationError,
+    SparkDanceError,
+    SparkDanceHostError,
+    SparkDanceUnreachableError,
+)
+from airflow_provider_spark.get_provider_info import get_provider_info
+from airflow_provider_spark.hooks.settings import Settings
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_spark.api.client import AsyncSparkDanceClient, SparkDanceClient
+    from airflow_provider_spark.api.generation import Generation
+    from airflow_provider_spark.api.pricing import Estimate
+    from airflow_provider_spark.api.request import VideoRequest
+
+
+class SparkDanceHook(BaseHook):
+    """Reads a ``spark_dance`` connection and opens clients with it.
+
+    The connection is looked up once for each hook; :meth:`reload` and :meth:`areload` look it up anew.
+
+    :param spark_dance_conn_id: id of the connection. Password: the API key. Host: the base
+        URL, by default the vendor's. Extra: see the documentation's connection page.
+    """
+
+    conn_name_attr = "spark_dance_conn_id"
+    default_conn_name = "spark_dance_default"
+    conn_type = "spark_dance"
+    hook_name = "Spark Dance"
+
+    def __init__(self, spark_dance_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.spark_dance_conn_id = spark_dance_conn_id
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The checked connection.
+
+        :raises SparkDanceConfigurationError: a field of the connection can't be right.
+        """
+        return self._settings or self.reload()
+
+    def reload(self) -> Settings:
+        """Look the connection up again: a key can have been changed since."""
+        connection = self.get_connection(self.spark_dance_conn_id)
+        settings = self._read(connection, connection.extra_dejson)
+        for secret in settings.secrets:
+            mask_secret(secret)
+        self._settings = settings
+        return settings
+
+    async def areload(self) -> Settings:
+        """Look the connection up again, without blocking the event loop."""
+        connection = await get_async_connection(self.spark_dance_conn_id, hook=self)
+        settings = self._read(connection, await get_async_extra_dejson(connection))
+        for secret in settings.secrets:
+            await asyncio.to_thread(mask_secret, secret)
+        self._settings = settings
+        return settings
+
+    def get_conn(self) -> SparkDanceClient:
+        """Open a client. Close it, or use it as a context manager."""
+        from airflow_provider_spark.api.client import SparkDanceClient
+
+        return SparkDanceClient(self.settings.endpoint)
+
+    async def get_async_conn(self) -> AsyncSparkDanceClient:
+        """Open an async client. Close it, or use it as an async context manager."""
+        from airflow_provider_spark.api.client import AsyncSparkDanceClient
+
+        settings = self._settings or await self.areload()
+        return AsyncSparkDanceClient(settings.endpoint)
+
+    def submit(self, request: VideoRequest) -> Generation:
+        """Order a generation. This costs money, and there is no way to look up a lost reply.
+
+        :raises SparkDanceError: as :meth:`~airflow_provider_spark.api.client.SparkDanceClient.submit`.
+        """
+        with self.get_conn() as client:
+            return client.submit(request)
+
+    def get_generation(self, generation_id: str) -> Generation:
+        """Ask once how a generation is.
+
+        :raises SparkDanceError: as :meth:`~airflow_provider_spark.api.client.SparkDanceClient.get`.
+        """
+        with self.get_conn() as client:
+            return client.get(generation_id)
+
+    def estimate(self, request: VideoRequest) -> Estimate:
+        """Return what a request may cost, at the connection's price."""
+        from airflow_provider_spark.api.pricing import estimate
+
+        return estimate(request, self.settings.price_per_million_tokens)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check host and key without paying: ask for a generation that can't exist."""
+        try:
+            self.reload()
+            self.get_generation("connection-test")
+        except SparkDanceAuthenticationError as error:
+            return False, f"The key was refused. {error}"
+        except SparkDanceAccountError as error:
+            return False, f"The key was recognised, but the account may not order. {error}"
+        except (SparkDanceHostError, SparkDanceUnreachableError, SparkDanceConfigurationError) as error:
+            return False, str(error)
+        except SparkDanceError as error:
+            if error.vendor_message is None and error.code is None:
+                return False, f"The host doesn't answer as the Spark Dance API does; is it right? {error}"
+        except Exception as error:  # Airflow shows what is returned, not what is raised
+            return False, f"{type(error).__name__}: {error}"
+        return True, f"{self.settings.endpoint.base_url} accepts the key."
+
+    def _read(self, connection: Connection, extra: dict[str, Any]) -> Settings:
+        settings = Settings.from_connection(connection, extra)
+        for name in settings.unknown_extras:
+            self.log.warning("Connection %r: extra %r isn't known and has no effect.", connection.conn_id, name)
+        return settings
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the connection form's labels, for Airflow 3.1; newer versions read the provider info."""
+        behaviour = _connection_type()["ui-field-behaviour"]
+        return {
+            "hidden_fields": behaviour["hidden-fields"],
+            "relabeling": behaviour["relabeling"],
+            "placeholders": behaviour["placeholders"],
+        }
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's own fields, for Airflow 3.1; newer versions read the provider info."""
+        from wtforms import BooleanField, PasswordField, StringField
+
+        def field(spec: dict[str, Any]) -> Any:
+            schema = spec["schema"]
+            if "boolean" in schema["type"]:
+                kind = BooleanField
+            elif schema.get("format") == "password":
+                kind = PasswordField
+            else:  # numbers too: Airflow 3.1 has no field for them, and Settings reads text
+                kind = StringField
+            return kind(spec["label"], description=spec["description"])
+
+        return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
+
+
+def _connection_type() -> dict[str, Any]:
+    connection_type: dict[str, Any] = get_provider_info()["connection-types"][0]
+    return connection_type

@@ -1,0 +1,92 @@
+"""What a render leaves in XCom: small, JSON types, every key always there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from airflow_provider_spark.api.pricing import PIXELS
+from airflow_provider_spark.api.request import FPS, MODEL
+
+if TYPE_CHECKING:
+    from airflow_provider_spark.api.generation import Generation
+    from airflow_provider_spark.operators.order import Order
+
+
+class VideoResult(TypedDict):
+    """The result of one render; ``None`` where a value isn't known.
+
+    ``duration`` and ``elapsed_seconds`` are seconds, ``width`` and ``height`` pixels, times
+    ISO 8601 in UTC. ``cost_usd`` is what the vendor billed, ``discount`` what it shows
+    beside it (never subtracted here).
+    """
+
+    generation_id: str
+    map_index: int
+    status: str
+    model: str
+    video_url: str | None
+    last_frame_url: str | None
+    video_path: str | None
+    last_frame_path: str | None
+    manifest_path: str | None
+    duration: float | None
+    resolution: str | None
+    ratio: str | None
+    fps: int | None
+    format: str | None
+    width: int | None
+    height: int | None
+    seed: int | None
+    cost_usd: float | None
+    estimated_cost_usd: float
+    discount: float | None
+    submitted_at: str
+    completed_at: str | None
+    elapsed_seconds: float | None
+    metadata: dict[str, Any] | None
+
+
+def result_of(generation: Generation, order: Order, *, map_index: int, now: float) -> VideoResult:
+    """Return the result of a generation that was ordered so.
+
+    :param now: Unix seconds; taken as the end of a completed generation where the vendor doesn't tell it.
+    """
+    completed_at = None
+    if generation.is_terminal:
+        completed_at = generation.completed_at or now
+    resolution = generation.resolution or order["resolution"]
+    ratio = generation.ratio or (order["ratio"] if order["ratio"] != "adaptive" else None)
+    size = next((of[r] for name, of in PIXELS.items() if name == resolution for r in of if r == ratio), None)
+    width, height = size or (order["width"], order["height"])
+    duration = order["frames"] / FPS if order["frames"] else generation.duration
+    return VideoResult(
+        generation_id=order["generation_id"],
+        map_index=map_index,
+        status=generation.status,
+        model=generation.model or MODEL,
+        video_url=generation.video_url,
+        last_frame_url=generation.last_frame_url,
+        video_path=None,
+        last_frame_path=None,
+        manifest_path=None,
+        duration=duration,
+        resolution=resolution,
+        ratio=ratio,
+        fps=round(generation.fps) if generation.fps is not None else FPS,
+        format=generation.format or "mp4",
+        width=width,
+        height=height,
+        seed=generation.seed if generation.seed is not None else order["seed"],
+        cost_usd=float(generation.cost) if generation.cost is not None else None,
+        estimated_cost_usd=order["estimated_cost_usd"],
+        discount=generation.discount,
+        submitted_at=_iso(order["submitted_at"]),
+        completed_at=_iso(completed_at) if completed_at is not None else None,
+        elapsed_seconds=round(max(0.0, completed_at - order["submitted_at"]), 3) if completed_at is not None else None,
+        metadata=generation.metadata,
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,98 @@
+"""Values as an operator gets them: from a DAG file, a rendered template, a mapped row of a CSV file.
+
+``VideoRequest`` is strict about types. What arrives as text is put into the field's type
+here; empty text and ``None`` in letters, which templates and CSV rows give for a missing
+value, mean not set. Everything else goes through as it is and is judged by the request.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import suppress
+from typing import Any
+
+from airflow_provider_spark.api.errors import SparkDanceRequestError
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+_BOOLEANS = {"true": True, "false": False}
+
+
+def text(field: str, value: Any) -> str | None:
+    """Return text, ``None`` where it is empty.
+
+    :raises SparkDanceRequestError: the value isn't text.
+    """
+    if _is_unset(value):
+        return None
+    if not isinstance(value, str):
+        raise _refusal(field, value, "text")
+    return value
+
+
+def integer(field: str, value: Any) -> int | None:
+    """Return a whole number.
+
+    :raises SparkDanceRequestError: the value is neither a whole number nor the text of one.
+    """
+    if _is_unset(value):
+        return None
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _refusal(field, value, "a whole number")
+    return value
+
+
+def boolean(field: str, value: Any) -> bool | None:
+    """Return true or false; text counts without regard to case.
+
+    :raises SparkDanceRequestError: the value is neither a boolean nor the text of one.
+    """
+    if _is_unset(value):
+        return None
+    if isinstance(value, str) and (known := _BOOLEANS.get(value.strip().lower())) is not None:
+        return known
+    if not isinstance(value, bool):
+        raise _refusal(field, value, "true or false")
+    return value
+
+
+def seconds(field: str, value: Any) -> float | None:
+    """Return a number of seconds above 0.
+
+    :raises SparkDanceRequestError: the value isn't one.
+    """
+    if _is_unset(value):
+        return None
+    number = math.nan
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            number = float(value)
+    if not (math.isfinite(number) and number > 0):
+        raise _refusal(field, value, "a number of seconds above 0")
+    return number
+
+
+def picture_url(field: str, value: Any) -> str | None:
+    """Return a frame's URL.
+
+    :raises SparkDanceRequestError: the value isn't text, or is a data URI, which Airflow would
+        store among the rendered fields.
+    """
+    url = text(field, value)
+    if url is not None and url.lstrip()[:5].lower() == "data:":
+        raise SparkDanceRequestError(
+            f"{field} is a data URI of {len(url):,} characters. An operator's fields are stored and shown by Airflow, "
+            "so pictures go in as a URL; from your own code SparkDanceHook.submit(VideoRequest) takes a data URI."
+        )
+    return url
+
+
+def _is_unset(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in {"", "None"})
+
+
+def _refusal(field: str, value: Any, wanted: str) -> SparkDanceRequestError:
+    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
+    return SparkDanceRequestError(f"{field} must be {wanted}, not {shown} ({type(value).__name__}).")

@@ -1,0 +1,69 @@
+"""When to ask next: a function of a generation's age, its progress and the kind of clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+# Seconds that the model typically takes for ten seconds of video, by the pixels of a frame
+# up to which the figure holds: 480p, 720p, 1080p (the vendor's figures; in proportion to length).
+TYPICAL_SECONDS_PER_TEN = ((500_000, 70.0), (1_000_000, 85.0), (float("inf"), 115.0))
+FRAMES_IN_TEN_SECONDS = 240
+# A flex render may take hours: what is expected of it is far more than of the same clip online.
+FLEX_FACTOR = 20.0
+# A clip is first asked for at this share of its typical time: few are ready sooner.
+EARLIEST_SHARE = 0.5
+# Later steps are this share of the age, so that a result is found late by at most as much.
+STEP_SHARE = 0.1
+# Steps are spread by up to this share either way, so that clips ordered together don't ask together.
+JITTER_SHARE = 0.1
+# Flex renders are asked for this many times more rarely than the ceiling allows.
+FLEX_CEILING_FACTOR = 5.0
+
+
+class Shape(TypedDict):
+    """What decides how long a render takes."""
+
+    pixels: int
+    frames: int
+    tier: Literal["default", "flex"]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Bounds of the time between two polls, in seconds; ``interval`` fixes it instead."""
+
+    floor: float = 2.0
+    ceiling: float = 60.0
+    interval: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.ceiling < self.floor:
+            raise ValueError(f"poll_ceiling ({self.ceiling:g} s) is below poll_floor ({self.floor:g} s)")
+
+
+def typical_seconds(shape: Shape) -> float:
+    """Return how long a render of this shape typically takes, in seconds."""
+    per_ten = next(seconds for pixels, seconds in TYPICAL_SECONDS_PER_TEN if shape["pixels"] <= pixels)
+    typical = per_ten * shape["frames"] / FRAMES_IN_TEN_SECONDS
+    return typical * FLEX_FACTOR if shape["tier"] == "flex" else typical
+
+
+def next_step(*, age: float, progress: float | None, shape: Shape, pace: Pace, spread: float) -> float:
+    """Return the seconds until the next poll.
+
+    :param age: seconds since the submit.
+    :param progress: the vendor's last figure, 0 to 1, where it gave one.
+    :param spread: a random number, 0 to 1, which places the step within its jitter.
+    """
+    if pace.interval is not None:
+        return pace.interval
+    flex = shape["tier"] == "flex"
+    ceiling = pace.ceiling * FLEX_CEILING_FACTOR if flex else pace.ceiling
+    earliest = typical_seconds(shape) * EARLIEST_SHARE
+    step = max(earliest - age, age * STEP_SHARE)
+    if progress is not None and 0 < progress <= 1 and age > 0:
+        remaining = age * (1 - progress) / progress
+        step = min(step, max(remaining / 2, pace.floor))
+    jitter = 1 + JITTER_SHARE * (2 * spread - 1)
+    return min(max(step * jitter, pace.floor), ceiling)

@@ -1,0 +1,105 @@
+"""Waits for one generation on the triggerer's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_spark.api.errors import SparkDanceConfigurationError, SparkDanceError
+from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
+from airflow_provider_spark.polling.schedule import Pace, Shape
+from airflow_provider_spark.polling.wait import Ask, GaveUp, Settled, Wait
+from airflow_provider_spark.triggers.events import to_event
+
+
+class SparkDanceGenerationTrigger(BaseTrigger):
+    """Polls a generation until it has ended or the deadline is there, then fires one event.
+
+    It only ever reads: a restart of the triggerer asks again and orders nothing.
+
+    :param generation_id: the vendor's id.
+    :param spark_dance_conn_id: connection to poll with.
+    :param submitted_at: Unix seconds.
+    :param deadline: Unix seconds after which no poll is made.
+    :param shape: ``pixels`` of a frame, ``frames`` and ``tier``: what decides how long it may take.
+    :param poll: ``floor`` and ``ceiling`` of the time between polls, or a fixed ``interval``, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        generation_id: str,
+        spark_dance_conn_id: str,
+        submitted_at: float,
+        deadline: float,
+        shape: Shape,
+        poll: dict[str, float],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generation_id = generation_id
+        self.spark_dance_conn_id = spark_dance_conn_id
+        self.submitted_at = submitted_at
+        self.deadline = deadline
+        self.shape = shape
+        self.poll = poll
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, as they are kept in the database."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "generation_id": self.generation_id,
+                "spark_dance_conn_id": self.spark_dance_conn_id,
+                "submitted_at": self.submitted_at,
+                "deadline": self.deadline,
+                "shape": self.shape,
+                "poll": self.poll,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: how the generation, or the wait for it, has ended."""
+        yield TriggerEvent(to_event(await self._wait()))  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> Settled | GaveUp:
+        wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, Pace(**self.poll))
+        hook = SparkDanceHook(self.spark_dance_conn_id)
+        client = None
+        decision: Ask | Settled | GaveUp = Ask(wait.first_ask(time.time(), random.random()))
+        try:
+            while isinstance(decision, Ask):
+                await asyncio.sleep(decision.after)
+                try:
+                    if client is None or decision.reload_connection:
+                        if client is not None:
+                            await client.aclose()
+                        client = None
+                        await self._reload(hook)
+                        client = await hook.get_async_conn()
+                    generation = await client.get(self.generation_id)
+                except SparkDanceError as error:
+                    wait, decision = wait.after_fault(error, time.time(), random.random())
+                else:
+                    wait, decision = wait.after_reply(generation, time.time(), random.random())
+                if not isinstance(decision, GaveUp) and decision.note is not None:
+                    self.log.log(decision.note.level, decision.note.text)
+        finally:
+            if client is not None:
+                await client.aclose()
+        return decision
+
+    async def _reload(self, hook: SparkDanceHook) -> None:
+        try:
+            await hook.areload()
+        except SparkDanceError:
+            raise
+        except Exception as error:
+            # Airflow's own text may quote the connection; a look-up that fails must not end a paid wait.
+            raise SparkDanceConfigurationError(
+                f"Connection {self.spark_dance_conn_id!r} can't be read at the moment ({type(error).__name__})."
+            ) from None

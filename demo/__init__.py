@@ -1,0 +1,1 @@
+"""Runs the scheduled campaign on a real Airflow against the emulator, all on this machine."""
