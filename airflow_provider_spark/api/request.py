@@ -150,8 +150,8 @@ class ImageContent(_Strict):
 
     type: Literal["image_url"]
     image_url: ImageUrl = Field(description="must be an object with a url")
-    role: Literal["first_frame", "last_frame", ""] = Field(
-        default="", description="must be first_frame or last_frame (or left out where there is one picture)"
+    role: Literal["first_frame", "last_frame", ""] | None = Field(
+        default=None, description="must be first_frame or last_frame (or left out where there is one picture)"
     )
 
 
@@ -220,7 +220,7 @@ class VideoRequest(_Strict):
         if len(images) > 2:
             raise _broken(f"must hold at most two images, a first and a last frame, and holds {len(images)}")
         roles = [image.role for image in images]
-        if len(images) == 2 and sorted(roles) != ["first_frame", "last_frame"]:
+        if len(images) == 2 and sorted(role or "" for role in roles) != ["first_frame", "last_frame"]:
             raise _broken("must give one of its two images the role first_frame and the other the role last_frame")
         if roles == ["last_frame"]:
             raise _broken("must hold a first frame where it holds a last frame")
@@ -274,8 +274,8 @@ class VideoRequest(_Strict):
         """Give what goes on the wire: what was set, and `content`, which the vendor requires."""
         params = self.model_dump(mode="json", exclude_unset=True)
         for item in params["content"]:
-            if item.get("role") == "":
-                del item["role"]
+            if not item.get("role"):
+                item.pop("role", None)
         return params
 
     def body(self) -> dict[str, Any]:

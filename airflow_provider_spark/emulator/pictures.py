@@ -14,7 +14,7 @@ from PIL import Image
 
 from airflow_provider_spark.emulator.judge import INVALID_IMAGE_FORMAT, INVALID_IMAGE_URL, Refusal
 
-MAX_BYTES: Final = 30 * 1024 * 1024
+MAX_BYTES: Final = 30_000_000
 """The page's "less than 30 MB", of the decoded bytes: this many are one too many."""
 
 _FORMATS: Final = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow.sdk.log import mask_secret
+from asgiref.sync import sync_to_async
 
 from airflow_provider_spark.api.errors import (
     SparkDanceAccountError,
@@ -60,8 +60,7 @@ class SparkDanceHook(BaseHook):
         """Look the connection up again: a key can have been changed since."""
         connection = self.get_connection(self.spark_dance_conn_id)
         settings = self._read(connection, connection.extra_dejson)
-        for secret in settings.secrets:
-            mask_secret(secret)
+        mask_secret(list(settings.secrets))
         self._settings = settings
         return settings
 
@@ -69,8 +68,9 @@ class SparkDanceHook(BaseHook):
         """Look the connection up again, without blocking the event loop."""
         connection = await get_async_connection(self.spark_dance_conn_id, hook=self)
         settings = self._read(connection, await get_async_extra_dejson(connection))
-        for secret in settings.secrets:
-            await asyncio.to_thread(mask_secret, secret)
+        # Not asyncio.to_thread: on Airflow 3.1 a call to the supervisor from a thread that asgiref
+        # doesn't know of uses the triggerer's stream from a second loop, which ends the whole triggerer.
+        await sync_to_async(mask_secret)(list(settings.secrets))
         self._settings = settings
         return settings
 
