@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -20,6 +21,8 @@ T = TypeVar("T")
 # What is above these is a slip of the keyboard, which must not come out when an order is paid already.
 LONGEST_SECONDS = 86_400.0
 HIGHEST_PRICE = Decimal(1_000_000)
+
+_NAME = re.compile(r"[a-z0-9._-]+")
 
 KNOWN_EXTRAS = frozenset(
     {
@@ -160,7 +163,7 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
         raise ValueError("the host can't be read as a URL or a name") from None
     if parts.query or parts.fragment:
         raise ValueError("the host must not contain a query or a fragment")
-    if not name or not all("!" <= character <= "~" for character in name):
+    if not name or not (_NAME.fullmatch(name) or _is_ipv6(name)):
         raise ValueError("the host has no name that can be looked up (an international name goes in as punycode)")
     path = parts.path.strip("/")
     if path not in {"", "model"}:
