@@ -255,10 +255,14 @@ def _price(value: Any) -> Decimal:
     return price
 
 
-def _proxy(value: Any) -> str | None:
+def _text(value: Any) -> str | None:
     if not isinstance(value, str):
         raise ValueError("must be text")
-    url = value.strip()
+    return value.strip()
+
+
+def _proxy(value: Any) -> str | None:
+    url = _text(value) or ""
     # A password that isn't escaped would be taken for the host, or for the end of the URL.
     if "?" in url or "#" in url or "@" in url.partition("://")[2].partition("/")[2]:
         raise ValueError("must be a URL whose user and password are percent-encoded")
