@@ -67,7 +67,9 @@ class SparkDanceGenerationTrigger(BaseTrigger):
         yield TriggerEvent(to_event(await self._wait()))  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> Settled | GaveUp:
-        wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, Pace(**self.poll))
+        # Taken by name, so that what another version wrote beside them does no harm.
+        pace = Pace(**{name: self.poll[name] for name in ("floor", "ceiling", "interval") if name in self.poll})
+        wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, pace)
         hook = SparkDanceHook(self.spark_dance_conn_id)
         client = None
         decision: Ask | Settled | GaveUp = Ask(wait.first_ask(time.time(), random.random()))
