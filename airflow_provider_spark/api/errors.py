@@ -111,7 +111,7 @@ def read_error(value: object) -> ErrorDetail | None:
     message = next((cleaned for text in texts if isinstance(text, str) and (cleaned := clean(text))), None) or ""
     if not named and message.lower() in ("", "ok", "success"):
         return None
-    balance = any(code.isdigit() and int(code) in BALANCE_CODES for code in named)
+    balance = any(code.isascii() and code.isdigit() and int(code) in BALANCE_CODES for code in named)
     return ErrorDetail(named[0] if named else None, message or None, balance)
 
 
