@@ -145,7 +145,6 @@ class Desk:
             return self._take_up(record.order, decision.changed)
         if decision.step is Step.LOOK_THEN_ORDER:
             self._look(record.order, decision.changed)
-        self._log.info("Generation %s is %s; a new one is ordered.", record.order.generation_id, record.state)
         return self._order(job)
 
     def _order(self, job: Job) -> Placed:
@@ -204,7 +203,7 @@ class Desk:
 
     def _look(self, order: Order, changed: tuple[str, ...]) -> None:
         self._log.warning(
-            "The task was cleared and its request has changed (%s), so a new generation is ordered in place of %s.",
+            "The task was cleared and its request has changed (%s): a new order takes the place of generation %s.",
             ", ".join(changed),
             order.generation_id,
         )

@@ -318,8 +318,12 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         decision: Ask | Settled | GaveUp = Ask(wait.first_ask(time.time(), random.random()))
         if placed.is_taken_up:  # it may have ended long ago
             wait, decision = self._ask(hook, wait)
-            if isinstance(decision, Ask):
-                self.log.info("Waiting for it for up to %.0f s.", wait.deadline - time.time())
+            if isinstance(decision, Ask) and wait.deadline > order.submitted_at + waiting.patience(order):
+                self.log.warning(
+                    "The time to wait for generation %s has passed and it still renders: waiting up to %.0f s more.",
+                    order.generation_id,
+                    wait.deadline - time.time(),
+                )
         if isinstance(decision, Ask) and waiting.deferrable:
             self._defer(order, wait)
         while isinstance(decision, Ask):
