@@ -1,0 +1,159 @@
+"""How a hub's calls go out: the fast way where it can serve, httpx where a proxy stands between.
+
+``aiohttp`` costs less than half of what any way with ``httpx`` does (see ``benchmarks/RESULTS.md``), which is why it
+is used here and nowhere else. What is sent and what an answer means is the same protocol in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from typing import Protocol as Interface
+
+import aiohttp
+import httpx
+import yarl
+
+from airflow_provider_spark.api.errors import SparkDanceConfigurationError
+from airflow_provider_spark.api.protocol import MAX_REPLY_BYTES, Call
+
+if TYPE_CHECKING:
+    from airflow_provider_spark.api.endpoint import Endpoint
+
+# Servers and balancers close what has been idle for a minute or more.
+KEEP_ALIVE = 55.0
+
+Reply = tuple[int, Mapping[str, str], bytes]
+
+
+class Transport(Interface):
+    """Sends calls as they are: no redirect followed, no reply read beyond its bound."""
+
+    async def send(self, call: Call) -> Reply:
+        """Return status, headers (looked up in lower case) and body; raise whatever went wrong."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+def open_transport(endpoint: Endpoint) -> Transport:
+    """Open the transport that fits an endpoint. Must be called on the event loop that will use it.
+
+    :raises SparkDanceConfigurationError: the endpoint's proxy or certificates can't be used.
+    """
+    return ProxiedTransport(endpoint) if _may_use_a_proxy(endpoint) else DirectTransport(endpoint)
+
+
+def _may_use_a_proxy(endpoint: Endpoint) -> bool:
+    if endpoint.proxy_url is not None:
+        return True
+    # Which hosts a proxy of the environment is for is httpx's to decide.
+    return not endpoint.is_loopback and bool({"http", "https", "all"} & set(urllib.request.getproxies()))
+
+
+class DirectTransport:
+    """Calls to the vendor's own host, with aiohttp."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        # As many connections as calls are under way: the hub bounds those.
+        connector = aiohttp.TCPConnector(limit=0, ssl=endpoint.tls(), keepalive_timeout=KEEP_ALIVE)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
+            # Nothing of the environment: a netrc would put another key in place of the connection's.
+            trust_env=False,
+        )
+
+    async def send(self, call: Call) -> Reply:
+        """Send a call and read its bounded reply."""
+        try:
+            async with self._session.request(
+                call.method,
+                yarl.URL(call.url, encoded=True),
+                headers=call.headers,
+                data=call.body,
+                allow_redirects=False,
+            ) as response:
+                return response.status, response.headers, await self._read(response)
+        except aiohttp.ClientConnectionError as error:
+            if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+                raise httpx.ConnectError(str(error)) from None
+            raise
+
+    @staticmethod
+    async def _read(response: aiohttp.ClientResponse) -> bytes:
+        length = response.content_length
+        if length is not None and length <= MAX_REPLY_BYTES and "Content-Encoding" not in response.headers:
+            return await response.read()
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_REPLY_BYTES:
+                # What is left of it must not reach the next reader of this connection.
+                response.close()
+                break
+        return bytes(body)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+class ProxiedTransport:
+    """Calls through a proxy, with httpx, which knows more kinds of proxies and the environment's rules for them.
+
+    A client has one connection: one client that has many looks at each of them on every call.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._free = [self._open()]
+        self._clients = list(self._free)
+
+    def _open(self) -> httpx.AsyncClient:
+        endpoint = self._endpoint
+        try:
+            return httpx.AsyncClient(
+                verify=endpoint.tls(),
+                proxy=endpoint.proxy_url,
+                trust_env=not endpoint.is_loopback,
+                timeout=endpoint.request_timeout,
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE),
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise SparkDanceConfigurationError(f"The proxy can't be used: {endpoint.scrub(str(error))}") from None
+
+    async def send(self, call: Call) -> Reply:
+        """Send a call and read its bounded reply."""
+        if self._free:
+            client = self._free.pop()
+        else:
+            client = self._open()
+            self._clients.append(client)
+        try:
+            # A cookie of one answer is none of the next one's business.
+            client.cookies.clear()
+            # httpx's own timeout is for each step, and starts anew with every byte.
+            async with (
+                asyncio.timeout(self._endpoint.request_timeout),
+                client.stream(call.method, call.url, headers=call.headers, content=call.body) as response,
+            ):
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_REPLY_BYTES:
+                        break
+                return response.status_code, response.headers, bytes(body)
+        finally:
+            self._free.append(client)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for client in self._clients:
+            with suppress(httpx.HTTPError, OSError):
+                await client.aclose()
