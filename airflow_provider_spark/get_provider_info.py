@@ -63,6 +63,11 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "60 unless set; five times as much for the flex tier.",
                         "schema": {"type": ["number", "null"], "minimum": 0},
                     },
+                    "max_requests_per_second": {
+                        "label": "Most polls in a second",
+                        "description": "For each triggerer; 50 unless set.",
+                        "schema": {"type": ["number", "null"], "minimum": 0},
+                    },
                     "ledger_path": {
                         "label": "Ledger folder",
                         "description": "Where orders are recorded so that no retry pays twice, beside Airflow's own "

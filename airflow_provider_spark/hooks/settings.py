@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from airflow_provider_spark.api.endpoint import DEFAULT_BASE_URL, Endpoint
 from airflow_provider_spark.api.errors import SparkDanceConfigurationError
 from airflow_provider_spark.api.pricing import LIST_PRICE
+from airflow_provider_spark.polling.limit import DEFAULT_REQUESTS_PER_SECOND
 from airflow_provider_spark.polling.schedule import Pace
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ T = TypeVar("T")
 # What is above these is a slip of the keyboard, which must not come out when an order is paid already.
 LONGEST_SECONDS = 86_400.0
 HIGHEST_PRICE = Decimal(1_000_000)
+HIGHEST_RATE = 10_000.0
 
 _NAME = re.compile(r"[a-z0-9._-]+")
 
@@ -30,6 +32,7 @@ KNOWN_EXTRAS = frozenset(
         "price_per_million_tokens",
         "poll_floor",
         "poll_ceiling",
+        "max_requests_per_second",
         "verify",
         "proxy",
         "allow_http",
@@ -55,6 +58,8 @@ class Settings:
     endpoint: Endpoint
     price_per_million_tokens: Decimal = LIST_PRICE
     pace: Pace = Pace()
+    max_requests_per_second: float = DEFAULT_REQUESTS_PER_SECOND
+    """Polls that a triggerer may make with this connection in any second."""
     ledger_path: str | None = None
     """Folder in object storage that keeps the ledger's records and the orders' receipts."""
     unknown_extras: tuple[str, ...] = ()
@@ -100,6 +105,7 @@ class Settings:
                 endpoint=endpoint,
                 price_per_million_tokens=read("price_per_million_tokens", _price, default=LIST_PRICE),
                 pace=Pace(floor=floor, ceiling=ceiling),
+                max_requests_per_second=read("max_requests_per_second", _rate, default=DEFAULT_REQUESTS_PER_SECOND),
                 ledger_path=read("ledger_path", _folder, default=None),
                 unknown_extras=tuple(sorted(set(extra) - KNOWN_EXTRAS)),
             )
@@ -244,6 +250,13 @@ def _positive(value: Any) -> float:
         raise ValueError(f"must be above 0 seconds, not {number:g}")
     if number > LONGEST_SECONDS:
         raise ValueError(f"must be at most {LONGEST_SECONDS:g} seconds, not {number:g}")
+    return number
+
+
+def _rate(value: Any) -> float:
+    number = _number(value)
+    if not 1 / 60 <= number <= HIGHEST_RATE:
+        raise ValueError(f"must be a number of calls from 1/60 (one a minute) to {HIGHEST_RATE:g}, not {number:g}")
     return number
 
 

@@ -29,6 +29,7 @@ FIELDS = {
     "price_per_million_tokens": "number",
     "poll_floor": "number",
     "poll_ceiling": "number",
+    "max_requests_per_second": "number",
     "verify": "string",
     "proxy": "string",
     "allow_http": "boolean",

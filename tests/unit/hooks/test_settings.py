@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_spark.api.endpoint import DEFAULT_BASE_URL
 from airflow_provider_spark.api.errors import SparkDanceConfigurationError
 from airflow_provider_spark.get_provider_info import get_provider_info
-from airflow_provider_spark.hooks.settings import Settings, clean_key, read_base_url
+from airflow_provider_spark.hooks.settings import KNOWN_EXTRAS, Settings, clean_key, read_base_url
 from tests.unit.hooks.helpers import CONN_ID, KEY, Fields, every_text_of, settings
 
 LETTERS = string.ascii_letters + string.digits
@@ -245,13 +245,12 @@ def test_a_connection_survives_the_uri_that_airflow_makes_of_it(host: str) -> No
 
 
 def test_an_empty_extra_leaves_every_default() -> None:
-    blank = dict.fromkeys(
-        ["request_timeout", "price_per_million_tokens", "poll_floor", "poll_ceiling", "verify", "proxy", "allow_http"]
-    )
+    blank = dict.fromkeys(KNOWN_EXTRAS)
     for extra in ({}, blank, dict.fromkeys(blank, ""), dict.fromkeys(blank, "  ")):
         read = settings(extra)
         assert read == settings()
         assert (read.endpoint.request_timeout, read.endpoint.verify, read.endpoint.proxy) == (30, True, None)
+        assert read.max_requests_per_second == 50
         assert (read.pace.floor, read.pace.ceiling, read.price_per_million_tokens) == (2, 60, Decimal("2.50"))
 
 
@@ -267,6 +266,9 @@ def test_an_empty_extra_leaves_every_default() -> None:
         ({"poll_ceiling": 1e300}, "extra poll_ceiling must be at most"),
         ({"poll_floor": -1}, "extra poll_floor must be above 0"),
         ({"poll_floor": 10, "poll_ceiling": 5}, "poll_ceiling (5 s) is below poll_floor (10 s)"),
+        ({"max_requests_per_second": 0}, "extra max_requests_per_second must be a number of calls from 1/60"),
+        ({"max_requests_per_second": "20000"}, "extra max_requests_per_second must be a number of calls"),
+        ({"max_requests_per_second": "many"}, "extra max_requests_per_second must be a number"),
         ({"price_per_million_tokens": "cheap"}, "extra price_per_million_tokens must be an amount in USD"),
         ({"price_per_million_tokens": -1}, "extra price_per_million_tokens must be"),
         ({"price_per_million_tokens": "NaN"}, "extra price_per_million_tokens must be"),
