@@ -49,6 +49,11 @@ def typical_seconds(shape: Shape) -> float:
     return typical * FLEX_FACTOR if shape["tier"] == "flex" else typical
 
 
+def may_be_ready(*, age: float, shape: Shape) -> bool:
+    """Whether a clip of this age, in seconds since the submit, is worth a look."""
+    return age >= typical_seconds(shape) * EARLIEST_SHARE
+
+
 def next_step(*, age: float, progress: float | None, shape: Shape, pace: Pace, spread: float) -> float:
     """Return the seconds until the next poll.
 

@@ -19,7 +19,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceUnreachableError,
     SparkDanceVendorError,
 )
-from airflow_provider_spark.polling.schedule import Pace, Shape, next_step
+from airflow_provider_spark.polling.schedule import Pace, Shape, may_be_ready, next_step
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.generation import Generation
@@ -82,7 +82,7 @@ class Doubt:
     looks: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Where the wait for one generation stands. Times are Unix seconds.
 
@@ -107,7 +107,11 @@ class Wait:
         """Return the seconds until the first poll."""
         interval = self.pace.interval
         if interval is None:
-            return self._within_deadline(self._step(self.progress, now, spread), now)
+            step = self._step(self.progress, now, spread)
+            if may_be_ready(age=self._age(now), shape=self.shape):
+                # A triggerer that restarts with thousands of waits spreads them over the step that it cut short.
+                step *= spread
+            return self._within_deadline(step, now)
         # In step with the submit, so that a triggerer that restarts puts no poll off by more than an interval.
         return self._within_deadline(interval - self._age(now) % interval, now)
 
@@ -164,11 +168,15 @@ class Wait:
         note = Note(logging.WARNING, f"Poll {wait.faults} in a row without an answer: {error} Asking again.")
         return wait._ask(now, after, note=note, reload_connection=reload_connection)
 
+    def ran_out(self, now: float) -> GaveUp:
+        """Give the wait up at its deadline."""
+        return GaveUp(self._timed_out(now))
+
     def _ask(
         self, now: float, after: float, *, note: Note | None = None, reload_connection: bool = False
     ) -> tuple[Wait, Ask | GaveUp]:
         if now >= self.deadline:
-            return self, GaveUp(self._timed_out(now))
+            return self, self.ran_out(now)
         return self, Ask(self._within_deadline(after, now), reload_connection, note)
 
     def _within_deadline(self, after: float, now: float) -> float:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_spark.api.errors import SparkDanceConfigurationError, SparkDanceError
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, goes_on
+from airflow_provider_spark.polling.hub import Access
+from airflow_provider_spark.polling.lines import lines
 from airflow_provider_spark.polling.schedule import Pace, Shape
-from airflow_provider_spark.polling.wait import Ask, GaveUp, Settled, Wait
+from airflow_provider_spark.polling.wait import GaveUp, Note, Settled, Wait
 from airflow_provider_spark.triggers.events import to_event
 
 
 class SparkDanceGenerationTrigger(BaseTrigger):
-    """Polls a generation until it has ended or the deadline is there, then fires one event.
+    """Waits until a generation has ended or the deadline is there, then fires one event.
 
-    It only ever reads: a restart of the triggerer asks again and orders nothing.
+    All that wait with the same connection share a hub, which polls for them. It only ever reads: a restart of the
+    triggerer asks again and orders nothing.
 
     :param generation_id: the vendor's id.
     :param spark_dance_conn_id: connection to poll with.
@@ -79,38 +78,14 @@ class SparkDanceGenerationTrigger(BaseTrigger):
         # Taken by name, so that what another version wrote beside them does no harm.
         pace = Pace(**{name: self.poll[name] for name in ("floor", "ceiling", "interval") if name in self.poll})
         wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, pace)
-        hook = SparkDanceHook(self.spark_dance_conn_id)
-        client = None
-        decision: Ask | Settled | GaveUp = Ask(wait.first_ask(time.time(), random.random()))
-        try:
-            while isinstance(decision, Ask):
-                await asyncio.sleep(decision.after)
-                try:
-                    if client is None or decision.reload_connection:
-                        if client is not None:
-                            await client.aclose()
-                        client = None
-                        await self._reload(hook)
-                        client = await hook.get_async_conn()
-                    generation = await client.get(self.generation_id)
-                except SparkDanceError as error:
-                    wait, decision = wait.after_fault(error, time.time(), random.random())
-                else:
-                    wait, decision = wait.after_reply(generation, time.time(), random.random())
-                if not isinstance(decision, GaveUp) and decision.note is not None:
-                    self.log.log(decision.note.level, decision.note.text)
-        finally:
-            if client is not None:
-                await client.aclose()
-        return decision
+        # However this ends, by a cancel too, the place in the hub is given back.
+        return await lines().wait_for_end(wait, conn_id=self.spark_dance_conn_id, look_up=look_up, tell=self._tell)
 
-    async def _reload(self, hook: SparkDanceHook) -> None:
-        try:
-            await hook.areload()
-        except SparkDanceError:
-            raise
-        except Exception as error:
-            # Airflow's own text may quote the connection; a look-up that fails must not end a paid wait.
-            raise SparkDanceConfigurationError(
-                f"Connection {self.spark_dance_conn_id!r} can't be read at the moment ({type(error).__name__})."
-            ) from None
+    def _tell(self, note: Note) -> None:
+        self.log.log(note.level, note.text)
+
+
+async def look_up(conn_id: str) -> Access:
+    """Read a connection without blocking the event loop, as far as polls need it."""
+    settings = await SparkDanceHook(conn_id).areload()
+    return Access(settings.endpoint, settings.max_requests_per_second)

@@ -1,0 +1,216 @@
+"""From a connection's id to its hub: one look-up for all who wait, renewed for all when the vendor refuses it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from airflow_provider_spark.api.errors import SparkDanceConfigurationError, SparkDanceError
+from airflow_provider_spark.polling.hub import Access, Hub, Place
+from airflow_provider_spark.polling.wait import GaveUp, Note, Settled, Wait
+
+if TYPE_CHECKING:
+    from airflow_provider_spark.api.endpoint import Endpoint
+    from airflow_provider_spark.polling.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+LookUp = Callable[[str], Awaitable[Access]]
+Tell = Callable[[Note], None]
+
+# Seconds between two look-ups of a connection, at least: each is a round trip to Airflow's supervisor.
+LOOK_UP_SPACING = 2.0
+# A hub that the vendor holds back may not ask at the very deadline; so many seconds later the wait ends unasked.
+GRACE = 45.0
+
+
+async def open_transport(endpoint: Endpoint) -> Transport:
+    """Open the transport for an endpoint; what takes long about it happens in a thread."""
+    transports = await asyncio.to_thread(_load, endpoint)
+    return transports(endpoint)
+
+
+def _load(endpoint: Endpoint) -> Callable[[Endpoint], Transport]:
+    from airflow_provider_spark.polling import transport
+
+    endpoint.tls()
+    return transport.open_transport
+
+
+class Lines:
+    """The connections that are waited with on one event loop, and their hubs."""
+
+    def __init__(
+        self,
+        *,
+        open_transport: Callable[[Endpoint], Awaitable[Transport]] = open_transport,
+        now: Callable[[], float] = time.time,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        self.hubs: dict[Access, Hub] = {}
+        self._lines: dict[str, Line] = {}
+        self._open_transport = open_transport
+        self._now = now
+        self._spread = spread
+
+    async def wait_for_end(self, wait: Wait, *, conn_id: str, look_up: LookUp, tell: Tell) -> Settled | GaveUp:
+        """Wait in the hub of a connection until the generation has ended, or the wait for it.
+
+        :param look_up: reads the connection; raises a SparkDanceError where it can't be right.
+        :param tell: called with each line for the log, in the task that waits.
+        """
+        line = self._lines.get(conn_id)
+        if line is None:
+            line = self._lines[conn_id] = Line(conn_id, look_up, self)
+        place = Place(wait, line.renew)
+        line.places.add(place)
+        left = max(0.0, wait.deadline - self._now())
+        try:
+            async with asyncio.timeout(left + GRACE) as net:
+                end = await self._enter(line, place, tell)
+                if end is not None:
+                    return end
+                while isinstance(news := await place.news(), Note):
+                    tell(news)
+                return news
+        except TimeoutError:
+            if not net.expired():
+                raise
+            return place.wait.ran_out(self._now())
+        finally:
+            await self._leave(line, place)
+
+    async def _enter(self, line: Line, place: Place, tell: Tell) -> GaveUp | None:
+        while place.hub is None:
+            error = await line.take_in(place)
+            if error is None:
+                continue
+            place.wait, decision = place.wait.after_fault(error, self._now(), self._spread())
+            if isinstance(decision, GaveUp):
+                return decision
+            if decision.note is not None:
+                tell(decision.note)
+            await asyncio.sleep(decision.after)
+        return None
+
+    async def _leave(self, line: Line, place: Place) -> None:
+        line.places.discard(place)
+        if not line.places and self._lines.get(line.conn_id) is line:
+            del self._lines[line.conn_id]
+        if place.hub is not None:
+            place.hub.leave(place)
+            await self.close_if_empty(place.hub)
+
+    async def open(self, access: Access) -> Hub:
+        """Give the hub for an access, and open it where there is none."""
+        hub = self.hubs.get(access)
+        if hub is not None:
+            return hub
+        transport = await self._open_transport(access.endpoint)
+        hub = self.hubs.get(access)
+        if hub is not None:  # another connection with the same access was faster
+            await transport.aclose()
+            return hub
+        hub = self.hubs[access] = Hub(access, transport, now=self._now, spread=self._spread)
+        return hub
+
+    async def close_if_empty(self, hub: Hub) -> None:
+        """Close a hub that nobody waits in any more, even where the one who left last is being cancelled."""
+        if not hub.places and self.hubs.get(hub.access) is hub:
+            del self.hubs[hub.access]
+            await asyncio.shield(asyncio.create_task(hub.aclose(), context=contextvars.Context()))
+
+
+class Line:
+    """One connection: who waits with it, and where."""
+
+    def __init__(self, conn_id: str, look_up: LookUp, lines: Lines) -> None:
+        self.conn_id = conn_id
+        self.places: set[Place] = set()
+        self._look_up = look_up
+        self._lines = lines
+        self._hub: Hub | None = None
+        self._opening: asyncio.Task[SparkDanceError | None] | None = None
+        self._looked_up_at = float("-inf")
+
+    async def take_in(self, place: Place) -> SparkDanceError | None:
+        """See that a wait gets its place in this connection's hub; return why it can't."""
+        hub = self._hub
+        if hub is not None and self._lines.hubs.get(hub.access) is hub:
+            hub.join(place)
+            return None
+        return await asyncio.shield(self._start())
+
+    def renew(self, refused: Access, is_key: bool) -> None:
+        """Look the connection up anew, once for all, unless that was done since the vendor refused this access."""
+        hub = self._hub
+        if self._opening is not None or hub is None or hub.access != refused:
+            return
+        if is_key:
+            # Whoever would be asked for meanwhile would be refused too.
+            hub.hold()
+        self._start()
+
+    def _start(self) -> asyncio.Task[SparkDanceError | None]:
+        if self._opening is None:
+            # In a task and a context of its own: whoever came first may be cancelled, and logs for itself.
+            self._opening = asyncio.get_running_loop().create_task(self._open(), context=contextvars.Context())
+        return self._opening
+
+    async def _open(self) -> SparkDanceError | None:
+        loop = asyncio.get_running_loop()
+        before = self._hub
+        try:
+            await asyncio.sleep(max(0.0, self._looked_up_at + LOOK_UP_SPACING - loop.time()))
+            self._looked_up_at = loop.time()
+            hub = await self._lines.open(await self._look_up(self.conn_id))
+        except Exception as fault:
+            # A stranger's own text may quote the connection.
+            error = (
+                fault
+                if isinstance(fault, SparkDanceError)
+                else SparkDanceConfigurationError(
+                    f"Connection {self.conn_id!r} can't be read at the moment ({type(fault).__name__})."
+                )
+            )
+            if before is not None:
+                logger.warning("Connection %r was refused and can't be read anew: %s", self.conn_id, error)
+            return error
+        else:
+            self._hub = hub
+            self._move_in(hub)
+            await self._lines.close_if_empty(hub)
+            if before is not None:
+                await self._lines.close_if_empty(before)
+            return None
+        finally:
+            self._opening = None
+            if before is not None:
+                before.release()
+
+    def _move_in(self, hub: Hub) -> None:
+        moving: dict[Hub, set[Place]] = {}
+        for place in self.places:
+            if place.hub is None:
+                hub.join(place)
+            elif place.hub is not hub:
+                moving.setdefault(place.hub, set()).add(place)
+        for before, places in moving.items():
+            hub.move_here(places, before)
+
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Lines] = WeakKeyDictionary()
+
+
+def lines() -> Lines:
+    """Give the lines of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _lines:
+        _lines[loop] = Lines()
+    return _lines[loop]
