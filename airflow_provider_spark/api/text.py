@@ -7,14 +7,19 @@ from urllib.parse import urlsplit
 
 _DATA_URI = re.compile(r"data:[^\s,]{0,100},[^\s\"'<>]*", re.IGNORECASE)
 # Slashes and letters alone make a path; this long without a dot, a dash or a space it is an encoded file.
-_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{160,}={0,2}")
+SHORTEST_ENCODED = 160
+_ENCODED = re.compile(rf"[A-Za-z0-9+/_-]{{{SHORTEST_ENCODED},}}={{0,2}}")
 
 
 def clean(text: str, limit: int = 300) -> str:
     """Text of a stranger on one line of at most `limit` characters, without control characters or encoded files."""
     # A vendor's message can be megabytes; what lies beyond this can't be shown anyway.
-    text = _ENCODED.sub("[encoded data]", _DATA_URI.sub("[data URI]", text[:1_000_000]))
-    text = "".join(character if character.isprintable() else " " for character in text[: limit * 20])
+    text = text[:1_000_000]
+    if len(text) >= SHORTEST_ENCODED or ":" in text:
+        text = _ENCODED.sub("[encoded data]", _DATA_URI.sub("[data URI]", text))
+    text = text[: limit * 20]
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
