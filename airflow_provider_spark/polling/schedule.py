@@ -18,7 +18,14 @@ STEP_SHARE = 0.1
 # Steps are spread by up to this share either way, so that clips ordered together don't ask together.
 JITTER_SHARE = 0.1
 # Flex renders are asked for this many times more rarely than the ceiling allows.
-FLEX_CEILING_FACTOR = 5.0
+FLEX_CEILING_FACTOR = 15.0
+
+
+# Progress is believed once it has moved by so much, and its figures are taken for rounded to so much.
+SHORTEST_MOVE = 0.05
+ROUNDING = 0.01
+# A step that progress tells is at most this share of the age.
+LONGEST_TRUST = 1.0
 
 
 class Shape(TypedDict):
@@ -54,12 +61,22 @@ def may_be_ready(*, age: float, shape: Shape) -> bool:
     return age >= typical_seconds(shape) * EARLIEST_SHARE
 
 
-def next_step(*, age: float, progress: float | None, shape: Shape, pace: Pace, spread: float) -> float:
+def next_step(
+    *,
+    age: float,
+    progress: float | None,
+    shape: Shape,
+    pace: Pace,
+    spread: float,
+    first_progress: tuple[float, float] | None = None,
+) -> float:
     """Return the seconds until the next poll.
 
     :param age: seconds since the submit.
     :param progress: the vendor's last figure, 0 to 1, where it gave one.
     :param spread: a random number, 0 to 1, which places the step within its jitter.
+    :param first_progress: age and progress at the first poll that told any. A figure that has moved since is believed,
+        and the next poll comes when it says that the clip is ready.
     """
     if pace.interval is not None:
         return pace.interval
@@ -67,6 +84,10 @@ def next_step(*, age: float, progress: float | None, shape: Shape, pace: Pace, s
     ceiling = pace.ceiling * FLEX_CEILING_FACTOR if flex else pace.ceiling
     earliest = typical_seconds(shape) * EARLIEST_SHARE
     step = max(earliest - age, age * STEP_SHARE)
+    ready_in = _ready_in(age, progress, first_progress)
+    if ready_in is not None:
+        # No surer than the age allows: a figure that stands still near the end must not put the end off for long.
+        return min(max(min(ready_in, age * LONGEST_TRUST), pace.floor), ceiling)
     if progress is not None and 0 < progress <= 1 and age > 0:
         remaining = age * (1 - progress) / progress
         step = min(step, max(remaining / 2, pace.floor))
@@ -74,3 +95,15 @@ def next_step(*, age: float, progress: float | None, shape: Shape, pace: Pace, s
     # At the ceiling too, or all that wait would ask together after a restart.
     spread_out = min(step, ceiling / (1 + JITTER_SHARE)) * jitter
     return min(max(spread_out, pace.floor), ceiling)
+
+
+def _ready_in(age: float, progress: float | None, first: tuple[float, float] | None) -> float | None:
+    """Say when a clip will just be ready if its progress goes on as it did; None where that can't be told."""
+    if progress is None or first is None:
+        return None
+    moved = progress - first[1]
+    if moved < SHORTEST_MOVE or age <= first[0]:
+        return None
+    # Rather a little late than a poll too early.
+    slowest = (age - first[0]) / max(moved - ROUNDING, SHORTEST_MOVE / 2)
+    return slowest * (1 - progress + ROUNDING / 2)

@@ -96,6 +96,8 @@ class Wait:
     pace: Pace = Pace()
     status: str | None = None
     progress: float | None = None
+    first_progress: tuple[float, float] | None = None
+    """Age and progress at the first reply that told any."""
     logged_progress: float = 0.0
     logged_at: float = 0.0
     doubt: Doubt | None = None
@@ -125,6 +127,7 @@ class Wait:
             self,
             status=_status(generation),
             progress=generation.progress,
+            first_progress=self._first_progress(generation, now),
             doubt=_doubt(generation, self.doubt, now),
             refused_since=None,
             faults=0,
@@ -136,7 +139,7 @@ class Wait:
         if doubt is None:
             if generation.is_terminal:
                 return wait, Settled(generation, note)
-            return wait._ask(now, self._step(generation.progress, now, spread), note=note)
+            return wait._ask(now, wait._step(generation.progress, now, spread), note=note)
         left = doubt.since + doubt.patience - now
         if left <= 0:
             return wait, Settled(generation, note)
@@ -186,7 +189,19 @@ class Wait:
         return max(0.0, now - self.submitted_at)
 
     def _step(self, progress: float | None, now: float, spread: float) -> float:
-        return next_step(age=self._age(now), progress=progress, shape=self.shape, pace=self.pace, spread=spread)
+        return next_step(
+            age=self._age(now),
+            progress=progress,
+            shape=self.shape,
+            pace=self.pace,
+            spread=spread,
+            first_progress=self.first_progress,
+        )
+
+    def _first_progress(self, generation: Generation, now: float) -> tuple[float, float] | None:
+        if self.first_progress is None and generation.progress and not generation.is_terminal:
+            return self._age(now), generation.progress
+        return self.first_progress
 
     def _backoff(self, tries: int, spread: float) -> float:
         shortest = self.pace.floor if self.pace.interval is None else self.pace.interval
