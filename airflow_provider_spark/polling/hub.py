@@ -53,6 +53,10 @@ class Access:
     max_requests_per_second: float = DEFAULT_REQUESTS_PER_SECOND
 
 
+# A line for the log, the end, or why there is no hub to wait in.
+News = Note | Settled | GaveUp | SparkDanceError
+
+
 class Place:
     """The place of one wait in a hub. The hub tells it news; whoever waits hears them in their own task.
 
@@ -66,10 +70,10 @@ class Place:
         self.refused = refused
         self.hub: Hub | None = None
         self.turn = LEFT
-        self._news: deque[Note | Settled | GaveUp] | None = None
+        self._news: deque[News] | None = None
         self._listener: asyncio.Future[None] | None = None
 
-    def tell(self, news: Note | Settled | GaveUp) -> None:
+    def tell(self, news: News) -> None:
         """Leave news for whoever waits here."""
         if self._news is None:
             self._news = deque()
@@ -77,7 +81,7 @@ class Place:
         if self._listener is not None and not self._listener.done():
             self._listener.set_result(None)
 
-    async def news(self) -> Note | Settled | GaveUp:
+    async def news(self) -> News:
         """Wait for the next news."""
         while not self._news:
             self._news = None

@@ -28,6 +28,8 @@ Tell = Callable[[Note], None]
 LOOK_UP_SPACING = 2.0
 # A hub that the vendor holds back may not ask at the very deadline; so many seconds later the wait ends unasked.
 GRACE = 45.0
+# So many waits enter a hub before other tasks of the event loop have their turn.
+AT_ONCE = 100
 
 
 async def open_transport(endpoint: Endpoint) -> Transport:
@@ -73,31 +75,28 @@ class Lines:
         left = max(0.0, wait.deadline - self._now())
         try:
             async with asyncio.timeout(left + GRACE) as net:
-                end = await self._enter(line, place, tell)
-                if end is not None:
-                    return end
-                while isinstance(news := await place.news(), Note):
-                    tell(news)
-                return news
+                line.take_in(place)
+                while True:
+                    news = await place.news()
+                    if isinstance(news, Note):
+                        tell(news)
+                        continue
+                    if not isinstance(news, SparkDanceError):
+                        return news
+                    # The connection can't be read: that may be mended, as whatever else goes wrong with a poll.
+                    place.wait, decision = place.wait.after_fault(news, self._now(), self._spread())
+                    if isinstance(decision, GaveUp):
+                        return decision
+                    if decision.note is not None:
+                        tell(decision.note)
+                    await asyncio.sleep(decision.after)
+                    line.take_in(place)
         except TimeoutError:
             if not net.expired():
                 raise
             return place.wait.ran_out(self._now())
         finally:
             await self._leave(line, place)
-
-    async def _enter(self, line: Line, place: Place, tell: Tell) -> GaveUp | None:
-        while place.hub is None:
-            error = await line.take_in(place)
-            if error is None:
-                continue
-            place.wait, decision = place.wait.after_fault(error, self._now(), self._spread())
-            if isinstance(decision, GaveUp):
-                return decision
-            if decision.note is not None:
-                tell(decision.note)
-            await asyncio.sleep(decision.after)
-        return None
 
     async def _leave(self, line: Line, place: Place) -> None:
         line.places.discard(place)
@@ -136,16 +135,18 @@ class Line:
         self._look_up = look_up
         self._lines = lines
         self._hub: Hub | None = None
-        self._opening: asyncio.Task[SparkDanceError | None] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._looked_up_at = float("-inf")
 
-    async def take_in(self, place: Place) -> SparkDanceError | None:
-        """See that a wait gets its place in this connection's hub; return why it can't."""
+    def take_in(self, place: Place) -> None:
+        """See that a wait gets its place in this connection's hub, or is told why it can't."""
         hub = self._hub
+        if place.hub is not None:  # while it was waiting to try again
+            return
         if hub is not None and self._lines.hubs.get(hub.access) is hub:
             hub.join(place)
-            return None
-        return await asyncio.shield(self._start())
+        else:
+            self._start()
 
     def renew(self, refused: Access, is_key: bool) -> None:
         """Look the connection up anew, once for all, unless that was done since the vendor refused this access."""
@@ -157,19 +158,25 @@ class Line:
             hub.hold()
         self._start()
 
-    def _start(self) -> asyncio.Task[SparkDanceError | None]:
+    def _start(self) -> None:
         if self._opening is None:
             # In a task and a context of its own: whoever came first may be cancelled, and logs for itself.
             self._opening = asyncio.get_running_loop().create_task(self._open(), context=contextvars.Context())
-        return self._opening
 
-    async def _open(self) -> SparkDanceError | None:
+    async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         before = self._hub
+        error: SparkDanceError | None = None
         try:
             await asyncio.sleep(max(0.0, self._looked_up_at + LOOK_UP_SPACING - loop.time()))
             self._looked_up_at = loop.time()
-            hub = await self._lines.open(await self._look_up(self.conn_id))
+            access = await self._look_up(self.conn_id)
+            hub = self._hub = await self._lines.open(access)
+            moving = {place for place in self.places if place.hub is before and place.hub not in (None, hub)}
+            if before is not None and moving:
+                hub.move_here(moving, before)
+                await self._lines.close_if_empty(before)
+            await self._take_in_all(access)
         except Exception as fault:
             # A stranger's own text may quote the connection.
             error = (
@@ -181,28 +188,27 @@ class Line:
             )
             if before is not None:
                 logger.warning("Connection %r was refused and can't be read anew: %s", self.conn_id, error)
-            return error
-        else:
-            self._hub = hub
-            self._move_in(hub)
-            await self._lines.close_if_empty(hub)
-            if before is not None:
-                await self._lines.close_if_empty(before)
-            return None
+            for place in self.places:
+                if place.hub is None:
+                    place.tell(error)
         finally:
             self._opening = None
             if before is not None:
                 before.release()
+        if error is None and any(place.hub is None for place in self.places):
+            self._start()  # they came just as the hub was closed again
 
-    def _move_in(self, hub: Hub) -> None:
-        moving: dict[Hub, set[Place]] = {}
-        for place in self.places:
-            if place.hub is None:
-                hub.join(place)
-            elif place.hub is not hub:
-                moving.setdefault(place.hub, set()).add(place)
-        for before, places in moving.items():
-            hub.move_here(places, before)
+    async def _take_in_all(self, access: Access) -> None:
+        """Let all in who wait for the hub, and the event loop go on between."""
+        waiting = [place for place in self.places if place.hub is None]
+        for start in range(0, len(waiting), AT_ONCE):
+            hub = self._hub = await self._lines.open(access)
+            for place in waiting[start : start + AT_ONCE]:
+                if place in self.places and place.hub is None:
+                    hub.join(place)
+            await asyncio.sleep(0)
+        if self._hub is not None:
+            await self._lines.close_if_empty(self._hub)
 
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Lines] = WeakKeyDictionary()
