@@ -9,12 +9,13 @@ OUTPUT ?= demo-output
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test lint format clean
+.PHONY: help demo up test bench lint format clean
 
 help:
 	@echo "make demo   render the example campaign on a real Airflow against the emulator"
 	@echo "make up     the same, with the web UI left open until Ctrl-C"
 	@echo "make test   run the whole suite"
+	@echo "make bench  measure what waiting costs, beside other providers (about 40 minutes)"
 	@echo "make lint   check style and types"
 	@echo "make format put the code into shape"
 	@echo "make clean  remove what the other commands made"
@@ -37,6 +38,19 @@ up: $(STAMP)
 
 test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)
+
+BENCH_STAMP := .venv-benchmarks/.installed
+
+$(BENCH_STAMP): pyproject.toml constraints-benchmarks.txt
+	@echo "Setting up .venv-benchmarks (about two minutes)"
+	@$(PYTHON) -m venv .venv-benchmarks
+	@.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints-benchmarks.txt --editable . --group benchmarks '$(AIRFLOW)'
+	@touch $@
+
+bench: $(BENCH_STAMP)
+	.venv-benchmarks/bin/python -m benchmarks $(ARGS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_spark.api.pricing import PIXELS
 from airflow_provider_spark.polling.schedule import Pace, Shape, next_step, typical_seconds
+from benchmarks.polls import KINDS, Kind, compare
 
 SHAPES = st.builds(
     Shape,
@@ -166,3 +167,8 @@ def test_clips_ordered_together_are_not_asked_for_together() -> None:
 def test_a_ceiling_below_the_floor_is_refused_in_the_words_of_the_connection() -> None:
     with pytest.raises(ValueError, match=r"poll_ceiling \(5 s\) is below poll_floor \(10 s\)"):
         Pace(floor=10, ceiling=5)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_with_progress_a_quarter_of_the_polls_finds_the_end_as_early_as_a_fixed_interval(kind: Kind) -> None:
+    assert compare(kind, tells_progress=True, renders=300)["share"] <= 0.25
