@@ -7,14 +7,13 @@ as late in the median: a fixed interval of ``i`` seconds finds it ``i / 2`` late
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import statistics
 from dataclasses import dataclass
 
 from airflow_provider_spark.api.generation import Generation
-from airflow_provider_spark.polling.schedule import Pace, Shape, typical_seconds
+from airflow_provider_spark.polling.schedule import Pace, Shape
 from airflow_provider_spark.polling.wait import Ask, Settled, Wait
 
 RENDERS = 2000
@@ -58,30 +57,41 @@ def render(kind: Kind, seed: int, *, tells_progress: bool) -> tuple[int, float, 
         polls += 1
 
 
-def compare(kind: Kind, *, tells_progress: bool, renders: int = RENDERS) -> dict[str, float | str | bool]:
+@dataclass(frozen=True)
+class Comparison:
+    """Polls of a render, and seconds from its end until it is found."""
+
+    polls: float
+    delay_median: float
+    delay_p95: float
+    fixed_interval: float
+    fixed_polls: float
+
+    @property
+    def share(self) -> float:
+        return self.polls / self.fixed_polls
+
+
+def compare(kind: Kind, *, tells_progress: bool, renders: int = RENDERS) -> Comparison:
     stories = [render(kind, seed, tells_progress=tells_progress) for seed in range(renders)]
     delay = statistics.median(late for _, late, _ in stories)
     polls = statistics.fmean(asked for asked, _, _ in stories)
     # The last poll of a fixed interval is the one that finds the end.
     fixed = statistics.fmean(math.ceil(takes / (2 * delay)) for _, _, takes in stories)
     delays = sorted(late for _, late, _ in stories)
-    return {
-        "kind": kind.name,
-        "progress": tells_progress,
-        "typical": typical_seconds(kind.shape),
-        "polls": polls,
-        "delay_median": delay,
-        "delay_p95": delays[int(len(delays) * 0.95)],
-        "fixed_interval": 2 * delay,
-        "fixed_polls": fixed,
-        "share": polls / fixed,
-    }
+    return Comparison(
+        polls=polls,
+        delay_median=delay,
+        delay_p95=delays[int(len(delays) * 0.95)],
+        fixed_interval=2 * delay,
+        fixed_polls=fixed,
+    )
 
 
 def main() -> None:
     for kind in KINDS:
         for tells_progress in (True, False):
-            print(json.dumps(compare(kind, tells_progress=tells_progress)))
+            print(kind.name, tells_progress, compare(kind, tells_progress=tells_progress))
 
 
 if __name__ == "__main__":

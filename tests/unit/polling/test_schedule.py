@@ -171,4 +171,4 @@ def test_a_ceiling_below_the_floor_is_refused_in_the_words_of_the_connection() -
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_with_progress_a_quarter_of_the_polls_finds_the_end_as_early_as_a_fixed_interval(kind: Kind) -> None:
-    assert compare(kind, tells_progress=True, renders=300)["share"] <= 0.25
+    assert compare(kind, tells_progress=True, renders=300).share <= 0.25
