@@ -46,7 +46,8 @@ Rounds = dict[str, list[Row]]
 class Bench:
     """Where the processes run, and what they need."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, contenders: list[str]) -> None:
+        self.contenders = contenders
         cores = sorted(os.sched_getaffinity(0))
         self.contender_core, self.server_core = cores[0], cores[-1]
         self.folder = folder
@@ -142,7 +143,7 @@ def table(header: str, rows: list[list[str]]) -> str:
 
 def cpu(bench: Bench, count: int) -> str:
     found = rounds(
-        count, list(CONTENDERS), lambda name: bench.wait(name, waiting=1000, interval=1, seconds=5, warm_up=1)
+        count, bench.contenders, lambda name: bench.wait(name, waiting=1000, interval=1, seconds=5, warm_up=1)
     )
     rows = [
         [
@@ -199,6 +200,33 @@ def ten_thousand(bench: Bench, count: int) -> str:
     ]
     header = "|lag p99, ms|worst run's|KB a waiting|lost|of a core|CPU a poll, ms|pace kept"
     return "## 10,000 waiting at 15 s, replies after 150 ms, one process\n\n" + table(header, rows)
+
+
+def triggerer(bench: Bench, count: int) -> str:
+    def measure(name: str) -> Row:
+        with bench.server() as (folder, port):
+            return bench.run("triggerer", name, folder, "--port", port, "--core", bench.contender_core)
+
+    found = rounds(count, [OURS, "databricks"], measure)
+    rows = [
+        [
+            name,
+            f"{median(of, 'core_share'):.0%}",
+            f"{median(of, 'ms_per_poll'):.2f}",
+            f"{ratio(of, found[OURS], 'ms_per_poll'):.2f}",
+            f"{median(of, 'pace_kept'):.0%}",
+            f"{median(of, 'idle_mb'):.0f}",
+            f"{median(of, 'grown_mb'):.0f}",
+            f"{worst(of, 'lost'):.0f}",
+        ]
+        for name, of in found.items()
+    ]
+    header = "who|of a core|CPU a poll, ms|of ours|pace kept|idle, MB|grown by, MB|lost"
+    return (
+        "## A real triggerer that holds 2,000 triggers to their end, one poll in 10 s each\n\n"
+        + table(header, rows)
+        + "\nAll processes of `airflow triggerer` together, Airflow's own work included; on SQLite.\n"
+    )
 
 
 def renders(bench: Bench, count: int) -> str:
@@ -272,6 +300,7 @@ SECTIONS: dict[str, Callable[[Bench, int], str]] = {
     "ten_thousand": ten_thousand,
     "renders": renders,
     "start": start,
+    "triggerer": triggerer,
     "imports": imports,
 }
 
@@ -288,11 +317,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; all unless told")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without", action="append", default=[], choices=CONTENDERS, help="leave a contender out")
     arguments = parser.parse_args()
+    contenders = [name for name in CONTENDERS if name not in arguments.without]
     parts_file = HERE / ".parts.json"
     parts = json.loads(parts_file.read_text()) if arguments.sections and parts_file.exists() else {}
     with tempfile.TemporaryDirectory(prefix="spark-dance-bench-") as folder:
-        bench = Bench(Path(folder))
+        bench = Bench(Path(folder), contenders)
         for name in arguments.sections or SECTIONS:
             print(f"{name}:", flush=True)
             parts[name] = SECTIONS[name](bench, arguments.rounds)

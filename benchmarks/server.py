@@ -34,6 +34,10 @@ def reply(status: str, body: dict[str, object]) -> bytes:
 DATABRICKS = reply(
     "200 OK", {"job_id": 1, "run_id": 1, "state": {"life_cycle_state": "RUNNING", "state_message": "In run"}}
 )
+DATABRICKS_DONE = reply(
+    "200 OK",
+    {"job_id": 1, "run_id": 1, "state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}, "tasks": []},
+)
 ANTHROPIC = reply(
     "200 OK",
     {
@@ -109,7 +113,7 @@ class Answers(asyncio.Protocol):
         elif path.startswith("/api/v2/"):
             body = DBT
         elif path.startswith("/api/2"):
-            body = DATABRICKS
+            body = DATABRICKS_DONE if self.shared[DONE_AT] == 1 else DATABRICKS
         elif path.startswith("/v1/messages/"):
             body = ANTHROPIC
         elif path.startswith("/v1/batches/"):

@@ -128,7 +128,9 @@ def main() -> None:
     parser.add_argument("--to-the-end", action="store_true")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {arguments.core})
-    signal.alarm(int(arguments.spread + arguments.warm_up + arguments.seconds + 4 * arguments.interval + 120))
+    signal.alarm(
+        int(arguments.spread + arguments.warm_up + arguments.seconds + 4 * arguments.interval + LONGEST_START + 300)
+    )
     quiet()
     with (arguments.folder / "shared").open("r+b") as file:
         shared = mmap.mmap(file.fileno(), SHARED_BYTES)
