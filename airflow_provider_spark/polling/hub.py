@@ -70,25 +70,26 @@ class Place:
         self.refused = refused
         self.hub: Hub | None = None
         self.turn = LEFT
-        self._news: deque[News] | None = None
+        self._news: list[News] = []
         self._listener: asyncio.Future[None] | None = None
 
     def tell(self, news: News) -> None:
         """Leave news for whoever waits here."""
-        if self._news is None:
-            self._news = deque()
         self._news.append(news)
         if self._listener is not None and not self._listener.done():
             self._listener.set_result(None)
 
-    async def news(self) -> News:
-        """Wait for the next news."""
-        while not self._news:
-            self._news = None
-            self._listener = asyncio.get_running_loop().create_future()
-            await self._listener
-            self._listener = None
-        return self._news.popleft()
+    def listen(self) -> asyncio.Future[None]:
+        """Give what is done as soon as there are news."""
+        self._listener = asyncio.get_running_loop().create_future()
+        if self._news:
+            self._listener.set_result(None)
+        return self._listener
+
+    def news(self) -> list[News]:
+        """Take all news since the last time."""
+        news, self._news = self._news, []
+        return news
 
 
 class Hub:

@@ -73,33 +73,34 @@ class Lines:
         place = Place(wait, line.renew)
         line.places.add(place)
         left = max(0.0, wait.deadline - self._now())
+        net = asyncio.get_running_loop().call_later(left + GRACE, self._run_out, place)
         try:
-            async with asyncio.timeout(left + GRACE) as net:
-                line.take_in(place)
-                while True:
-                    news = await place.news()
-                    if isinstance(news, Note):
-                        tell(news)
-                        continue
-                    if not isinstance(news, SparkDanceError):
+            line.take_in(place)
+            while True:
+                await place.listen()
+                for news in place.news():
+                    if isinstance(news, Settled | GaveUp):
                         return news
-                    # The connection can't be read: that may be mended, as whatever else goes wrong with a poll.
-                    place.wait, decision = place.wait.after_fault(news, self._now(), self._spread())
-                    if isinstance(decision, GaveUp):
-                        return decision
-                    if decision.note is not None:
-                        tell(decision.note)
-                    await asyncio.sleep(decision.after)
-                    line.take_in(place)
-        except TimeoutError:
-            if not net.expired():
-                raise
-            return place.wait.ran_out(self._now())
+                    if isinstance(news, SparkDanceError):
+                        # The connection can't be read: that may be mended, as whatever else goes wrong with a poll.
+                        place.wait, decision = place.wait.after_fault(news, self._now(), self._spread())
+                        if isinstance(decision, GaveUp):
+                            return decision
+                        if decision.note is not None:
+                            tell(decision.note)
+                        await asyncio.sleep(decision.after)
+                        line.take_in(place)
+                    else:
+                        tell(news)
         finally:
+            net.cancel()
             await self._leave(line, place)
 
+    def _run_out(self, place: Place) -> None:
+        place.tell(place.wait.ran_out(self._now()))
+
     async def _leave(self, line: Line, place: Place) -> None:
-        line.places.discard(place)
+        line.forget(place)
         if not line.places and self._lines.get(line.conn_id) is line:
             del self._lines[line.conn_id]
         if place.hub is not None:
@@ -132,6 +133,8 @@ class Line:
     def __init__(self, conn_id: str, look_up: LookUp, lines: Lines) -> None:
         self.conn_id = conn_id
         self.places: set[Place] = set()
+        # Those who are before the door: not who was told that it can't be opened and tries again later.
+        self._at_the_door: set[Place] = set()
         self._look_up = look_up
         self._lines = lines
         self._hub: Hub | None = None
@@ -141,12 +144,16 @@ class Line:
     def take_in(self, place: Place) -> None:
         """See that a wait gets its place in this connection's hub, or is told why it can't."""
         hub = self._hub
-        if place.hub is not None:  # while it was waiting to try again
-            return
         if hub is not None and self._lines.hubs.get(hub.access) is hub:
             hub.join(place)
         else:
+            self._at_the_door.add(place)
             self._start()
+
+    def forget(self, place: Place) -> None:
+        """Leave out who has gone."""
+        self.places.discard(place)
+        self._at_the_door.discard(place)
 
     def renew(self, refused: Access, is_key: bool) -> None:
         """Look the connection up anew, once for all, unless that was done since the vendor refused this access."""
@@ -166,7 +173,6 @@ class Line:
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         before = self._hub
-        error: SparkDanceError | None = None
         try:
             await asyncio.sleep(max(0.0, self._looked_up_at + LOOK_UP_SPACING - loop.time()))
             self._looked_up_at = loop.time()
@@ -188,24 +194,22 @@ class Line:
             )
             if before is not None:
                 logger.warning("Connection %r was refused and can't be read anew: %s", self.conn_id, error)
-            for place in self.places:
-                if place.hub is None:
-                    place.tell(error)
+            for place in self._at_the_door:
+                place.tell(error)
+            self._at_the_door.clear()
         finally:
             self._opening = None
             if before is not None:
                 before.release()
-        if error is None and any(place.hub is None for place in self.places):
-            self._start()  # they came just as the hub was closed again
+        if self._at_the_door:  # they came just as the hub was closed again
+            self._start()
 
     async def _take_in_all(self, access: Access) -> None:
         """Let all in who wait for the hub, and the event loop go on between."""
-        waiting = [place for place in self.places if place.hub is None]
-        for start in range(0, len(waiting), AT_ONCE):
+        while self._at_the_door:
             hub = self._hub = await self._lines.open(access)
-            for place in waiting[start : start + AT_ONCE]:
-                if place in self.places and place.hub is None:
-                    hub.join(place)
+            for _ in range(min(AT_ONCE, len(self._at_the_door))):
+                hub.join(self._at_the_door.pop())
             await asyncio.sleep(0)
         if self._hub is not None:
             await self._lines.close_if_empty(self._hub)

@@ -12,7 +12,7 @@ from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, goes_on
 from airflow_provider_spark.polling.hub import Access
 from airflow_provider_spark.polling.lines import lines
 from airflow_provider_spark.polling.schedule import Pace, Shape
-from airflow_provider_spark.polling.wait import GaveUp, Note, Settled, Wait
+from airflow_provider_spark.polling.wait import Note, Wait
 from airflow_provider_spark.triggers.events import to_event
 
 
@@ -68,18 +68,20 @@ class SparkDanceGenerationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: how the generation, or the wait for it, has ended."""
-        yield TriggerEvent(to_event(await self._wait()))  # type: ignore[no-untyped-call]
+        # However this ends, by a cancel too, the place in the hub is given back.
+        end = await lines().wait_for_end(
+            self._begin(), conn_id=self.spark_dance_conn_id, look_up=look_up, tell=self._tell
+        )
+        yield TriggerEvent(to_event(end))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Say what becomes of the render when a user clears or marks the waiting task (Airflow 3.3 and later)."""
         self.log.warning("%s %s", goes_on(self.generation_id, self.estimated_cost_usd), TAKEN_UP_LATER)
 
-    async def _wait(self) -> Settled | GaveUp:
+    def _begin(self) -> Wait:
         # Taken by name, so that what another version wrote beside them does no harm.
         pace = Pace(**{name: self.poll[name] for name in ("floor", "ceiling", "interval") if name in self.poll})
-        wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, pace)
-        # However this ends, by a cancel too, the place in the hub is given back.
-        return await lines().wait_for_end(wait, conn_id=self.spark_dance_conn_id, look_up=look_up, tell=self._tell)
+        return Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, pace)
 
     def _tell(self, note: Note) -> None:
         self.log.log(note.level, note.text)

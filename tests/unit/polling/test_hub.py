@@ -238,6 +238,26 @@ class TestWhoJoins:
 
         play(story())
 
+    def test_hears_of_a_failed_look_up_once_for_each_time_it_has_asked(self) -> None:
+        async def story() -> None:
+            world = World(after(1))
+            notes: list[str] = []
+
+            async def look_up(conn_id: str) -> Access:
+                if seconds() < 600:
+                    raise OSError
+                return await world.look_up(conn_id)
+
+            waiting = [
+                world.waits(one, look_up=look_up, tell=lambda note: notes.append(note.text), pace=Pace(ceiling=60))
+                for one in world_ids(50)
+            ]
+            assert all(isinstance(end, Settled) for end in await asyncio.gather(*waiting))
+            assert seconds() < 600 + 60 + 66
+            assert len(notes) < 50 * 30
+
+        play(story())
+
     def test_hears_from_the_line_why_the_connection_can_not_be_right(self) -> None:
         async def story() -> None:
             world = World(after(1))
