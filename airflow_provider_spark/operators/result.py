@@ -10,7 +10,7 @@ from airflow_provider_spark.api.request import FPS, MODEL
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.generation import Generation
-    from airflow_provider_spark.operators.order import Order
+    from airflow_provider_spark.ledger.order import Order
 
 
 class VideoResult(TypedDict):
@@ -55,13 +55,13 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
     completed_at = None
     if generation.is_terminal:
         completed_at = generation.completed_at or now
-    resolution = generation.resolution or order["resolution"]
-    ratio = generation.ratio or (order["ratio"] if order["ratio"] != "adaptive" else None)
+    resolution = generation.resolution or order.resolution
+    ratio = generation.ratio or (order.ratio if order.ratio != "adaptive" else None)
     size = next((of[r] for name, of in PIXELS.items() if name == resolution for r in of if r == ratio), None)
-    width, height = size or (order["width"], order["height"])
-    duration = order["frames"] / FPS if order["frames"] else generation.duration
+    width, height = size or (order.width, order.height)
+    duration = order.frames / FPS if order.frames else generation.duration
     return VideoResult(
-        generation_id=order["generation_id"],
+        generation_id=order.generation_id,
         map_index=map_index,
         status=generation.status,
         model=generation.model or MODEL,
@@ -77,16 +77,17 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         format=generation.format or "mp4",
         width=width,
         height=height,
-        seed=generation.seed if generation.seed is not None else order["seed"],
+        seed=generation.seed if generation.seed is not None else order.seed,
         cost_usd=float(generation.cost) if generation.cost is not None else None,
-        estimated_cost_usd=order["estimated_cost_usd"],
+        estimated_cost_usd=order.estimated_cost_usd,
         discount=generation.discount,
-        submitted_at=_iso(order["submitted_at"]),
-        completed_at=_iso(completed_at) if completed_at is not None else None,
-        elapsed_seconds=round(max(0.0, completed_at - order["submitted_at"]), 3) if completed_at is not None else None,
+        submitted_at=iso(order.submitted_at),
+        completed_at=iso(completed_at) if completed_at is not None else None,
+        elapsed_seconds=round(max(0.0, completed_at - order.submitted_at), 3) if completed_at is not None else None,
         metadata=generation.metadata,
     )
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Return a moment, Unix seconds, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

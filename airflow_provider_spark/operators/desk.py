@@ -1,0 +1,251 @@
+"""Ordering once: the ledger is asked first and written around each submit, so that no attempt pays twice."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_provider_spark.api.errors import SparkDanceAmbiguousSubmitError, SparkDanceError, SparkDanceRequestError
+from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
+from airflow_provider_spark.ledger.decision import Attempt, Step, decide
+from airflow_provider_spark.ledger.fingerprint import fingerprint
+from airflow_provider_spark.ledger.ledger import Ledger, Log
+from airflow_provider_spark.ledger.order import Order
+from airflow_provider_spark.ledger.record import SparkDanceLedgerError
+from airflow_provider_spark.ledger.stores import Folder, FolderStore, Store, TaskStateStore
+from airflow_provider_spark.operators.in_place import in_place
+from airflow_provider_spark.operators.interruption import Interruption, finishing_first
+from airflow_provider_spark.operators.moderation import noticing_moderation
+from airflow_provider_spark.operators.receipts import Receipts
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_spark.api.errors import SparkDanceGenerationFailedError
+    from airflow_provider_spark.api.generation import Generation
+    from airflow_provider_spark.api.pricing import Estimate
+    from airflow_provider_spark.operators.job import Job, Terms
+
+GENERATION_ID_KEY = "generation_id"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order to wait for; ``generation`` is the vendor's reply to it, ``None`` where an earlier attempt got that."""
+
+    order: Order
+    generation: Generation | None = None
+
+    @property
+    def is_taken_up(self) -> bool:
+        """Whether an earlier attempt made it."""
+        return self.generation is None
+
+
+class Desk:
+    """Where one attempt orders, and where the outcome is written down."""
+
+    def __init__(self, context: Context, hook: SparkDanceHook, interruption: Interruption, log: Log) -> None:
+        self.attempt = Attempt.of(context["ti"])
+        self._ti = context["ti"]
+        self._hook = hook
+        self._interruption = interruption
+        self._log = log
+        stores: list[Store] = []
+        if (accessor := context.get("task_state_store")) is not None:
+            stores.append(TaskStateStore(accessor))
+        path = hook.settings.ledger_path
+        folder = Folder(path) if path else None
+        if folder is not None:
+            stores.append(FolderStore(folder, self.attempt))
+        self._ledger = Ledger(stores, self.attempt, log)
+        self._receipts = Receipts(folder, self.attempt, log)
+
+    @property
+    def generation_id(self) -> str | None:
+        """The generation that was ordered last, as far as it can be told."""
+        with suppress(SparkDanceLedgerError):
+            if (record := self._ledger.record) and record.order:
+                return record.order.generation_id
+        ti = self._ti
+        found: str | None = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=GENERATION_ID_KEY)
+        return found
+
+    @property
+    def what_next(self) -> str:
+        """What to do after a wait that failed, for the person who reads the log."""
+        if not self._ledger.is_kept:
+            return "It isn't in any ledger: a retry or a clear orders, and pays, anew."
+        if self.attempt.is_last:
+            return "No retry is left; clear the task, and it takes the paid render up again."
+        return "The next retry takes the paid render up again."
+
+    def hook_of(self, order: Order) -> SparkDanceHook:
+        """Return the hook of the connection that an order went out with."""
+        same = order.connection_id == self._hook.spark_dance_conn_id
+        return self._hook if same else SparkDanceHook(order.connection_id)
+
+    def order_once(self, job: Job) -> Placed:
+        """Order, or take up what an earlier attempt has ordered.
+
+        A job that follows a refusal by moderation is ordered in any case: what was ordered before is known.
+
+        :raises SparkDanceRequestError: it may cost more than the terms allow; no call was made.
+        :raises SparkDanceAmbiguousSubmitError: no one can tell whether this attempt, or an earlier one, has ordered.
+        :raises SparkDanceGenerationFailedError: an earlier order failed, and a new one would too.
+        :raises Moderated: moderation refused it.
+        :raises SparkDanceError: the vendor didn't take it.
+        """
+        with noticing_moderation(resubmits=job.resubmits):
+            placed = self._order(job) if job.resubmits else self._order_or_take_up(job)
+        self._ti.xcom_push(key=GENERATION_ID_KEY, value=placed.order.generation_id)
+        return placed
+
+    def failed(self, order: Order, generation: Generation, error: SparkDanceGenerationFailedError) -> None:
+        """Write down that the render failed."""
+        self._ledger.failed(order, error)
+        self._receipts.ended(order, generation)
+
+    def delivered(self, order: Order, generation: Generation) -> None:
+        """Write down that the task is about to end with the outcome."""
+        is_news = self._ledger.delivered(order)
+        self._receipts.ended(order, generation, count=is_news)
+
+    def handed_over(self, order: Order) -> None:
+        """Write down that the task is about to end with the order itself."""
+        self._ledger.delivered(order)
+
+    def _order_or_take_up(self, job: Job) -> Placed:
+        if not self._ledger.is_kept:
+            self._log.warning(
+                "There is no ledger: this Airflow has no task state store (it comes with 3.3), and the connection's "
+                "extra has no ledger_path. Should this try fail after the order, a retry orders, and pays, again."
+            )
+        record = self._ledger.record
+        resubmit = job.terms.resubmit_ambiguous
+        decision = decide(record, self.attempt, self._fingerprint(job), resubmit_ambiguous=resubmit)
+        if record is None:
+            return self._order(job)
+        if decision.step is Step.REPORT_AMBIGUOUS:
+            self._ledger.ambiguous()
+            earlier = "An earlier try of this task has sent an order, and no one can tell whether the vendor took it."
+            raise _ambiguous(earlier, record.submitting_at, record.estimated_cost_usd, job.terms)
+        if decision.step is Step.FAIL and record.error is not None:
+            raise record.error
+        if decision.step is Step.TAKE_UP and record.order is not None:
+            return self._take_up(record.order, decision.changed)
+        if decision.step is Step.LOOK_THEN_ORDER and record.order is not None:
+            self._look(record.order, decision.changed)
+        return self._order(job)
+
+    def _order(self, job: Job) -> Placed:
+        estimate = self._hook.estimate(job.request)
+        self._check_price(estimate, job.terms)
+        return in_place(self._log, self._interruption.sleep)(self._submit, job, estimate)
+
+    def _submit(self, job: Job, estimate: Estimate) -> Placed:
+        self._interruption.check()
+        usd = float(estimate.usd)
+        with finishing_first():
+            now = time.time()
+            self._ledger.intend(fingerprint=self._fingerprint(job), estimated_cost_usd=usd, now=now)
+            try:
+                generation = self._hook.submit(job.request)
+            except SparkDanceAmbiguousSubmitError as error:
+                self._ledger.ambiguous()
+                raise _ambiguous(str(error), now, usd, job.terms) from error
+            except SparkDanceError:
+                self._ledger.refused()
+                raise
+            order = Order.placed(
+                job.request,
+                estimate,
+                generation_id=generation.id,  # the client has made sure that there is one
+                connection_id=self._hook.spark_dance_conn_id,
+                try_number=self.attempt.try_number,
+                submitted_at=now,
+                resubmits=job.resubmits,
+            )
+            self._ledger.submitted(order)
+        self._receipts.accepted(order, generation)
+        return Placed(order, generation)
+
+    def _take_up(self, order: Order, changed: tuple[str, ...]) -> Placed:
+        self._log.info(
+            "Generation %s, ordered by try %d at %s, is taken up; nothing is ordered.",
+            order.generation_id,
+            order.try_number,
+            _utc(order.submitted_at),
+        )
+        if changed:
+            self._log.warning(
+                "The task's request has changed since then: %s. The paid order counts; to order anew, clear the task.",
+                ", ".join(changed),
+            )
+        self._ledger.taken_up()
+        return Placed(order)
+
+    def _look(self, order: Order, changed: tuple[str, ...]) -> None:
+        self._log.warning(
+            "The task was cleared and its request has changed (%s), so a new generation is ordered in place of %s.",
+            ", ".join(changed),
+            order.generation_id,
+        )
+        try:
+            generation = self.hook_of(order).get_generation(order.generation_id)
+        except SparkDanceError as error:
+            self._log.warning("What became of the earlier one can't be told: %s", error)
+            return
+        self._log.warning(
+            "The earlier one is %s%s. It is billed if it succeeds.",
+            generation.vendor_status,
+            f", its video is at {generation.video_url}" if generation.video_url else "",
+        )
+        if generation.is_terminal:
+            self._receipts.ended(order, generation)
+
+    def _check_price(self, estimate: Estimate, terms: Terms) -> None:
+        at_most = "" if estimate.exact else "at most "
+        self._log.info(
+            "Ordering %s%dx%d, %d frames (%g s), %s tier: about %.4f USD.",
+            at_most,
+            estimate.width,
+            estimate.height,
+            estimate.frames,
+            estimate.seconds,
+            estimate.tier,
+            estimate.usd,
+        )
+        if terms.max_cost_usd is not None and estimate.usd > terms.max_cost_usd:
+            raise SparkDanceRequestError(
+                f"The order would cost {at_most}about {estimate.usd:.4f} USD, more than "
+                f"max_cost_usd = {terms.max_cost_usd}. Nothing was ordered."
+            )
+
+    def _fingerprint(self, job: Job) -> dict[str, str]:
+        return fingerprint(
+            job.asked,
+            connection_id=self._hook.spark_dance_conn_id,
+            base_url=self._hook.settings.endpoint.base_url,
+        )
+
+
+def _ambiguous(text: str, submitting_at: float, usd: float, terms: Terms) -> SparkDanceAmbiguousSubmitError:
+    if terms.resubmit_ambiguous:
+        advice = 'Airflow\'s next retry orders again, as on_ambiguous_submit="resubmit" asks.'
+    else:
+        advice = (
+            "Look in the vendor's console for a generation of that second. Clearing this task orders again, "
+            "and accepts that both may be charged."
+        )
+    return SparkDanceAmbiguousSubmitError(
+        f"{text} It was sent at {_utc(submitting_at)}; if it was taken and renders, it costs about {usd:.4f} USD. "
+        f"{advice}"
+    )
+
+
+def _utc(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
