@@ -57,12 +57,12 @@ class Decision:
 
 
 def decide(
-    record: Record | None, attempt: Attempt, fingerprint: dict[str, str], *, resubmit_ambiguous: bool
+    record: Record | None, attempt: Attempt, fingerprint: dict[str, str] | None, *, resubmit_ambiguous: bool
 ) -> Decision:
     """Decide what an attempt does first.
 
     :param record: what the ledger knows of this task instance.
-    :param fingerprint: of the request as it renders now.
+    :param fingerprint: of the request as it renders now, ``None`` where that breaks a limit.
     :param resubmit_ambiguous: the user accepts that an ambiguous submit may be paid twice.
     """
     if record is None or record.state == "refused":
@@ -72,7 +72,7 @@ def decide(
         # Only what was reported can have been accepted by a clear.
         accepted = resubmit_ambiguous or (cleared and record.state == "ambiguous")
         return Decision(Step.ORDER if accepted else Step.REPORT_AMBIGUOUS)
-    changed = changes(record.fingerprint, fingerprint)
+    changed = ("request",) if fingerprint is None else changes(record.fingerprint, fingerprint)
     if record.state == "submitted":
         return Decision(Step.LOOK_THEN_ORDER if cleared and changed else Step.TAKE_UP, changed)
     if cleared:

@@ -77,8 +77,8 @@ class Ledger:
     def _found(self) -> Record | None:
         return newest([record for store in self._stores if (record := store.read()) is not None])
 
-    def intend(self, *, fingerprint: dict[str, str], estimated_cost_usd: float, now: float) -> None:
-        """Write that an order is about to go out. To be called right before each submit.
+    def intend(self, *, fingerprint: dict[str, str], estimated_cost_usd: float, now: float) -> Record:
+        """Write, and return, that an order is about to go out. To be called right before each submit.
 
         :raises SparkDanceLedgerError: it couldn't be written everywhere; don't order.
         """
@@ -100,6 +100,7 @@ class Ledger:
             self.refused()
             raise
         self._latest = record
+        return record
 
     def refused(self) -> None:
         """Write that nothing was ordered after all."""

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_spark.api.errors import SparkDanceAmbiguousSubmitError, SparkDanceError, SparkDanceRequestError
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
     from airflow_provider_spark.api.errors import SparkDanceGenerationFailedError
     from airflow_provider_spark.api.generation import Generation
     from airflow_provider_spark.api.pricing import Estimate
+    from airflow_provider_spark.api.request import VideoRequest
+    from airflow_provider_spark.ledger.record import Record
     from airflow_provider_spark.operators.job import Job, Terms
 
 GENERATION_ID_KEY = "generation_id"
+
+_NOTHING_ORDERED = "Nothing was ordered."
+_UNHEARD_OF = "An earlier try of this task has sent an order, and no one can tell whether the vendor took it."
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,15 @@ class Desk:
         found: str | None = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=GENERATION_ID_KEY)
         return found
 
-    @property
-    def what_next(self) -> str:
-        """What to do after a wait that failed, for the person who reads the log."""
+    def what_next(self, *, is_final: bool) -> str:
+        """Say what to do after a wait that failed, for the person who reads the log.
+
+        :param is_final: no retry follows, whatever the task's ``retries`` are.
+        """
         if not self._ledger.is_kept:
             return "It isn't in any ledger: a retry or a clear orders, and pays, anew."
-        if self.attempt.is_last:
-            return "No retry is left; clear the task, and it takes the paid render up again."
+        if is_final or self.attempt.is_last:
+            return "No retry follows; clear the task, and it takes the paid render up again."
         return "The next retry takes the paid render up again."
 
     def hook_of(self, order: Order) -> SparkDanceHook:
@@ -119,58 +127,64 @@ class Desk:
         self._ledger.delivered(order)
 
     def _order_or_take_up(self, job: Job) -> Placed:
+        record = self._ledger.record
+        decision = decide(record, self.attempt, self._fingerprint(job), resubmit_ambiguous=job.terms.resubmit_ambiguous)
+        if record is None:
+            return self._order(job)
+        if decision.step is Step.REPORT_AMBIGUOUS:
+            self._ledger.ambiguous()
+            raise _ambiguous(_UNHEARD_OF, record, job.terms)
+        if record.order is None:
+            if record.state != "refused":
+                self._log.warning("%s It is ordered again; both may be charged.", _sent(_UNHEARD_OF, record))
+            return self._order(job)
+        if decision.step is Step.FAIL and record.error is not None:
+            with noticing_moderation(resubmits=record.order.resubmits):
+                raise record.error
+        if decision.step is Step.TAKE_UP:
+            return self._take_up(record.order, decision.changed)
+        if decision.step is Step.LOOK_THEN_ORDER:
+            self._look(record.order, decision.changed)
+        self._log.info("Generation %s is %s; a new one is ordered.", record.order.generation_id, record.state)
+        return self._order(job)
+
+    def _order(self, job: Job) -> Placed:
+        request = job.request
+        estimate = self._hook.estimate(request)
+        self._check_price(estimate, job.terms)
         if not self._ledger.is_kept:
             self._log.warning(
                 "There is no ledger: this Airflow has no task state store (it comes with 3.3), and the connection's "
                 "extra has no ledger_path. Should this try fail after the order, a retry orders, and pays, again."
             )
-        record = self._ledger.record
-        resubmit = job.terms.resubmit_ambiguous
-        decision = decide(record, self.attempt, self._fingerprint(job), resubmit_ambiguous=resubmit)
-        if record is None:
-            return self._order(job)
-        if decision.step is Step.REPORT_AMBIGUOUS:
-            self._ledger.ambiguous()
-            earlier = "An earlier try of this task has sent an order, and no one can tell whether the vendor took it."
-            raise _ambiguous(earlier, record.submitting_at, record.estimated_cost_usd, job.terms)
-        if decision.step is Step.FAIL and record.error is not None:
-            raise record.error
-        if decision.step is Step.TAKE_UP and record.order is not None:
-            return self._take_up(record.order, decision.changed)
-        if decision.step is Step.LOOK_THEN_ORDER and record.order is not None:
-            self._look(record.order, decision.changed)
-        return self._order(job)
+        sleep = partial(self._interruption.sleep, outcome=_NOTHING_ORDERED)
+        return in_place(self._log, sleep)(self._submit, job, request, estimate)
 
-    def _order(self, job: Job) -> Placed:
-        estimate = self._hook.estimate(job.request)
-        self._check_price(estimate, job.terms)
-        return in_place(self._log, self._interruption.sleep)(self._submit, job, estimate)
-
-    def _submit(self, job: Job, estimate: Estimate) -> Placed:
-        self._interruption.check()
-        usd = float(estimate.usd)
+    def _submit(self, job: Job, request: VideoRequest, estimate: Estimate) -> Placed:
+        self._interruption.check(_NOTHING_ORDERED)
         with finishing_first():
-            now = time.time()
-            self._ledger.intend(fingerprint=self._fingerprint(job), estimated_cost_usd=usd, now=now)
+            intent = self._ledger.intend(
+                fingerprint=self._fingerprint(job) or {}, estimated_cost_usd=float(estimate.usd), now=time.time()
+            )
             try:
-                generation = self._hook.submit(job.request)
+                generation = self._hook.submit(request)
             except SparkDanceAmbiguousSubmitError as error:
                 self._ledger.ambiguous()
-                raise _ambiguous(str(error), now, usd, job.terms) from error
+                raise _ambiguous(str(error), intent, job.terms) from error
             except SparkDanceError:
                 self._ledger.refused()
                 raise
             order = Order.placed(
-                job.request,
+                request,
                 estimate,
                 generation_id=generation.id,  # the client has made sure that there is one
                 connection_id=self._hook.spark_dance_conn_id,
                 try_number=self.attempt.try_number,
-                submitted_at=now,
+                submitted_at=intent.submitting_at,
                 resubmits=job.resubmits,
             )
             self._ledger.submitted(order)
-        self._receipts.accepted(order, generation)
+            self._receipts.accepted(order, generation)
         return Placed(order, generation)
 
     def _take_up(self, order: Order, changed: tuple[str, ...]) -> Placed:
@@ -225,15 +239,14 @@ class Desk:
                 f"max_cost_usd = {terms.max_cost_usd}. Nothing was ordered."
             )
 
-    def _fingerprint(self, job: Job) -> dict[str, str]:
-        return fingerprint(
-            job.asked,
-            connection_id=self._hook.spark_dance_conn_id,
-            base_url=self._hook.settings.endpoint.base_url,
-        )
+    def _fingerprint(self, job: Job) -> dict[str, str] | None:
+        if isinstance(job.checked, SparkDanceRequestError):
+            return None
+        base_url = self._hook.settings.endpoint.base_url
+        return fingerprint(job.checked, connection_id=self._hook.spark_dance_conn_id, base_url=base_url)
 
 
-def _ambiguous(text: str, submitting_at: float, usd: float, terms: Terms) -> SparkDanceAmbiguousSubmitError:
+def _ambiguous(text: str, record: Record, terms: Terms) -> SparkDanceAmbiguousSubmitError:
     if terms.resubmit_ambiguous:
         advice = 'Airflow\'s next retry orders again, as on_ambiguous_submit="resubmit" asks.'
     else:
@@ -241,9 +254,13 @@ def _ambiguous(text: str, submitting_at: float, usd: float, terms: Terms) -> Spa
             "Look in the vendor's console for a generation of that second. Clearing this task orders again, "
             "and accepts that both may be charged."
         )
-    return SparkDanceAmbiguousSubmitError(
-        f"{text} It was sent at {_utc(submitting_at)}; if it was taken and renders, it costs about {usd:.4f} USD. "
-        f"{advice}"
+    return SparkDanceAmbiguousSubmitError(f"{_sent(text, record)} {advice}")
+
+
+def _sent(text: str, record: Record) -> str:
+    return (
+        f"{text} It was sent at {_utc(record.submitting_at)}; "
+        f"if it was taken and renders, it costs about {record.estimated_cost_usd:.4f} USD."
     )
 
 

@@ -31,7 +31,7 @@ def failing_for_good(*, ordered: bool, retry_ambiguous: bool = False) -> Iterato
     except SparkDanceError as error:
         if retry_ambiguous and isinstance(error, SparkDanceAmbiguousSubmitError):
             raise
-        if _is_final(error, ordered=ordered):
+        if is_final(error, ordered=ordered):
             raise AirflowFailException(str(error)) from error
         raise
 
@@ -48,7 +48,8 @@ def reworded(error: Error, text: str) -> Error:
     )
 
 
-def _is_final(error: SparkDanceError, *, ordered: bool) -> bool:
+def is_final(error: SparkDanceError, *, ordered: bool) -> bool:
+    """Whether a retry can't mend it; ``ordered`` as for :func:`failing_for_good`."""
     if isinstance(error, SparkDanceGenerationFailedError):
         return not error.may_reorder
     if isinstance(error, SparkDanceHostError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import tenacity
 
 from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRateLimitError
+from airflow_provider_spark.operators.interruption import InterruptedTaskError
 
 if TYPE_CHECKING:
     from airflow_provider_spark.ledger.ledger import Log
@@ -26,7 +27,7 @@ def in_place(log: Log, sleep: Callable[[float], None]) -> tenacity.Retrying:
     ends within the three minutes. After them the last error is raised as it is.
     """
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, SparkDanceError) and error.may_repeat),
+        retry=tenacity.retry_if_exception(_may_repeat),
         wait=_pause,
         stop=tenacity.stop_before_delay(PATIENCE),
         sleep=sleep,
@@ -36,6 +37,10 @@ def in_place(log: Log, sleep: Callable[[float], None]) -> tenacity.Retrying:
 
 
 _backoff = tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE, min=FIRST_PAUSE / 2)
+
+
+def _may_repeat(error: BaseException) -> bool:
+    return isinstance(error, SparkDanceError) and error.may_repeat and not isinstance(error, InterruptedTaskError)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

@@ -34,24 +34,25 @@ class Interruption:
         """Tell the task to end. May be called from a signal handler."""
         self._requested = True
 
-    def check(self) -> None:
+    def check(self, outcome: str) -> None:
         """Raise where the task was told to end.
 
+        :param outcome: what that means for the order, for the message.
         :raises InterruptedTaskError: it was.
         """
         if self._requested:
-            raise InterruptedTaskError("The task was told to end.")
+            raise InterruptedTaskError(f"The task was told to end. {outcome}")
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, *, outcome: str) -> None:
         """Sleep, or end at once where the task is told to.
 
         :raises InterruptedTaskError: it was.
         """
         until = time.monotonic() + seconds
-        self.check()
+        self.check(outcome)
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, ATTENTION))
-            self.check()
+            self.check(outcome)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from airflow_provider_spark.api.errors import SparkDanceRequestError
+
 if TYPE_CHECKING:
     from airflow_provider_spark.api.request import VideoRequest
     from airflow_provider_spark.operators.waiting import Waiting
@@ -35,20 +37,34 @@ class Terms:
 class Job:
     """One clip.
 
-    :param asked: the request as the task's author wrote it.
+    :param checked: the request as the task's author wrote it, or what is wrong with it: a retry may find
+        that its template renders to nonsense by now, and still take up what was paid for.
     :param seed: what goes out in place of the author's seed.
     :param resubmits: how many orders for it the vendor's moderation has refused so far.
     """
 
-    asked: VideoRequest
+    checked: VideoRequest | SparkDanceRequestError
     terms: Terms
     waiting: Waiting
     seed: int | None = None
     resubmits: int = 0
 
     @property
+    def asked(self) -> VideoRequest:
+        """The request as the task's author wrote it.
+
+        :raises SparkDanceRequestError: it breaks a documented limit.
+        """
+        if isinstance(self.checked, SparkDanceRequestError):
+            raise self.checked
+        return self.checked
+
+    @property
     def request(self) -> VideoRequest:
-        """The request as it goes out."""
+        """The request as it goes out.
+
+        :raises SparkDanceRequestError: it breaks a documented limit.
+        """
         return self.asked if self.seed is None else self.asked.model_copy(update={"seed": self.seed})
 
     def reseeded(self, *, resubmits: int) -> Job:

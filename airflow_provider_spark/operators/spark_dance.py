@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
-from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceTimeoutError
+from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRequestError, SparkDanceTimeoutError
 from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.ledger.order import Order, goes_on
 from airflow_provider_spark.links.spark_dance import SparkDanceVideoLink
 from airflow_provider_spark.operators import values
 from airflow_provider_spark.operators.desk import Desk, Placed
-from airflow_provider_spark.operators.failures import failing_for_good, reworded
+from airflow_provider_spark.operators.failures import failing_for_good, is_final, reworded
 from airflow_provider_spark.operators.interruption import Interruption
 from airflow_provider_spark.operators.job import ON_AMBIGUOUS_SUBMIT, ON_MODERATION, RESUBMITS, Job, Terms
 from airflow_provider_spark.operators.moderation import Moderated, noticing_moderation
@@ -195,8 +195,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def execute(self, context: Context) -> VideoResult:
         """Check the job, order it once or take up what was ordered before, wait, deliver."""
         with failing_for_good(ordered=False):
-            job = self._checked_job()
-            desk = self._desk(context)
+            job, desk = self._checked_job(), self._desk(context)
         return self._past_moderation(desk, partial(self._order_and_deliver, desk, job))
 
     def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any]) -> VideoResult:
@@ -214,7 +213,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
             kind = SparkDanceTimeoutError if isinstance(error, TaskDeferralTimeout) else SparkDanceError
             raise kind(
                 f"Airflow lost the trigger that waited for generation {generation_id} ({error}). "
-                f"The render goes on at the vendor and is billed if it succeeds. {desk.what_next}",
+                f"The render goes on at the vendor and is billed if it succeeds. {desk.what_next(is_final=False)}",
                 generation_id=generation_id,
             ) from error
 
@@ -245,11 +244,10 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
 
     def _job_after(self, refusal: Moderated) -> Job:
         with failing_for_good(ordered=False):
-            job = self._checked_job()
-        on_moderation = job.terms.on_moderation
-        if on_moderation == "skip":
+            terms = self._checked_terms()
+        if terms.on_moderation == "skip":
             raise AirflowSkipException(str(refusal)) from refusal.error
-        if on_moderation == "fail" or refusal.resubmits >= RESUBMITS:
+        if terms.on_moderation == "fail" or refusal.resubmits >= RESUBMITS:
             raise AirflowFailException(str(refusal)) from refusal.error
         self.log.warning(
             "%s It is ordered again with another seed (%d of at most %d times).",
@@ -257,13 +255,19 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
             refusal.resubmits + 1,
             RESUBMITS,
         )
-        return job.reseeded(resubmits=refusal.resubmits + 1)
+        with failing_for_good(ordered=False):
+            return self._checked_job().reseeded(resubmits=refusal.resubmits + 1)
 
     def _desk(self, context: Context) -> Desk:
         return Desk(context, self.hook, self._interruption, self.log)
 
     def _checked_job(self) -> Job:
-        return Job(self._checked_request(), self._checked_terms(), self._checked_waiting())
+        checked: VideoRequest | SparkDanceRequestError
+        try:
+            checked = self._checked_request()
+        except SparkDanceRequestError as error:
+            checked = error
+        return Job(checked, self._checked_terms(), self._checked_waiting())
 
     def _checked_terms(self) -> Terms:
         return Terms(
@@ -315,7 +319,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         if isinstance(decision, Ask) and waiting.deferrable:
             self._defer(order, wait)
         while isinstance(decision, Ask):
-            self._interruption.sleep(decision.after)
+            outcome = goes_on(order.generation_id, order.estimated_cost_usd)
+            self._interruption.sleep(decision.after, outcome=outcome)
             wait, decision = self._ask(hook, wait, reload_connection=decision.reload_connection)
         return decision
 
@@ -360,19 +365,20 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def _deliver(self, desk: Desk, end: Settled | GaveUp, order: Order) -> VideoResult:
         with failing_for_good(ordered=True), noticing_moderation(resubmits=order.resubmits):
             if isinstance(end, GaveUp):
-                raise reworded(end.error, f"{end.error} {desk.what_next}")
+                raise self._waited_in_vain(end.error, desk)
             generation = end.generation
             if generation.is_failed:
                 failure = generation.failure()
                 desk.failed(order, generation, failure)
                 raise failure
             if generation.video_url is None:
-                raise SparkDanceError(
-                    f"Generation {order.generation_id} is completed but the reply has no video. {desk.what_next}",
-                    generation_id=order.generation_id,
-                )
+                text = f"Generation {order.generation_id} is completed but the reply has no video."
+                raise self._waited_in_vain(SparkDanceError(text, generation_id=order.generation_id), desk)
             desk.delivered(order, generation)
             return self._result(desk, generation, order)
+
+    def _waited_in_vain(self, error: SparkDanceError, desk: Desk) -> SparkDanceError:
+        return reworded(error, f"{error} {desk.what_next(is_final=is_final(error, ordered=True))}")
 
     def _result(self, desk: Desk, generation: Generation, order: Order) -> VideoResult:
         return result_of(generation, order, map_index=desk.attempt.map_index, now=time.time())
