@@ -1,0 +1,127 @@
+"""Plays the scenarios, as many at a time as don't disturb each other, and tells how they ended."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from demo.local_airflow import PARTS, LocalAirflow, local_airflow
+from tests.chaos.scenarios import RENDER_SECONDS, Scenario
+from tests.chaos.stage import Outcome, Stage, Watch, environment
+
+DAGS = Path(__file__).parent / "dags"
+KEY = "sk-chaos-9d41b7"
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a scenario ended; ``outcome`` is ``None`` where it didn't."""
+
+    scenario: Scenario
+    outcome: Outcome | None
+    problems: tuple[str, ...]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """In a word, or why not."""
+        return "; ".join(self.problems) or "ok"
+
+
+@dataclass
+class Theatre:
+    """A running Airflow, and a stage for each scenario."""
+
+    airflow: LocalAirflow
+    stages: dict[str, Stage]
+    reports: dict[str, Report] = field(default_factory=dict)
+
+    def play(self, scenarios: Sequence[Scenario], *, told: Callable[[Report], None] = lambda _: None) -> list[Report]:
+        """Play all scenarios: first those that get along with each other, then the others one by one."""
+        together = [one for one in scenarios if not one.alone]
+        alone = [one for one in scenarios if one.alone]
+
+        def play(scenario: Scenario) -> Report:
+            report = self._play(scenario)
+            self.reports[scenario.name] = report
+            told(report)
+            return report
+
+        reports: list[Report] = []
+        if together:
+            with ThreadPoolExecutor(len(together)) as pool:
+                reports += pool.map(play, together)
+        return reports + [play(one) for one in alone]
+
+    def _play(self, scenario: Scenario) -> Report:
+        stage = self.stages[scenario.name]
+        begun = time.monotonic()
+        outcome = None
+        problems: list[str] = []
+        try:
+            scenario.play(stage)
+            outcome = stage.outcome()
+            problems = scenario.judge(outcome)
+        except Exception as error:
+            problems.append(f"{type(error).__name__}: {error}")
+        return Report(scenario, outcome, (*problems, *stage.problems), time.monotonic() - begun)
+
+
+@contextmanager
+def theatre(home: Path, scenarios: Sequence[Scenario]) -> Iterator[Theatre]:
+    """Start an Airflow with a vendor for each scenario, and end all of it.
+
+    :param home: an empty folder.
+    """
+    stages: dict[str, Stage] = {}
+    for number, scenario in enumerate(scenarios):
+        connection = "chaos_" + re.sub(r"\W+", "_", scenario.name).lower()
+        options = {"api_key": KEY, "render_seconds": RENDER_SECONDS, "seed": SEED + number, **scenario.options}
+        if options.get("state_dir"):
+            options["state_dir"] = home / "vendors" / connection
+        ledger = home / "ledgers" / connection if scenario.ledger_path else None
+        stages[scenario.name] = Stage(scenario.name, connection, options, ledger)
+    try:
+        for stage in stages.values():
+            stage.start_emulator()
+        env = environment(list(stages.values()), lambda _: KEY)
+        with local_airflow(home / "airflow", DAGS, env=env, parts=PARTS) as airflow:
+            watch = Watch(airflow)
+            for stage in stages.values():
+                stage.watch = watch
+            for dag_id in ("chaos_one", "chaos_many"):
+                airflow.unpause(dag_id)
+            yield Theatre(airflow, stages)
+    finally:
+        for stage in stages.values():
+            stage.stop_emulator()
+
+
+def table(reports: Sequence[Report]) -> str:
+    """Return the reports as a table."""
+    rows = [("scenario", "orders accepted", "billed", "result arrived", "reported", "tries", "verdict")]
+    for report in reports:
+        outcome = report.outcome
+        numbers = (
+            ("?",) * 5
+            if outcome is None
+            else (
+                str(outcome.orders),
+                str(outcome.billed),
+                str(outcome.arrived) if outcome.arrived != 1 else "yes",
+                str(outcome.ambiguous) if outcome.ambiguous != 1 else "ambiguous",
+                str(outcome.tries),
+            )
+        )
+        rows.append((report.scenario.name, *numbers, report.verdict))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines[:1])), *lines[1:]])
