@@ -70,10 +70,10 @@ class Order(BaseModel):
         )
 
 
-def goes_on(generation_id: str | None, estimated_cost_usd: float | None) -> str:
-    """Say what becomes of a render whose task ends before it."""
+TAKEN_UP_LATER = "The next attempt of this task takes it up."
+
+
+def goes_on(generation_id: str, estimated_cost_usd: float | None) -> str:
+    """Say what becomes of a render that no one waits for any more."""
     price = f"about {estimated_cost_usd:.4f} USD" if estimated_cost_usd is not None else "what it costs"
-    return (
-        f"The vendor has no cancel: generation {generation_id} goes on, and {price} is billed if it succeeds. "
-        "The next attempt of this task takes it up."
-    )
+    return f"The vendor has no cancel: generation {generation_id} goes on, and {price} is billed if it succeeds."

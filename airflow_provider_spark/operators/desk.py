@@ -14,7 +14,7 @@ from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.ledger.decision import Attempt, Step, decide
 from airflow_provider_spark.ledger.fingerprint import fingerprint
 from airflow_provider_spark.ledger.ledger import Ledger, Log
-from airflow_provider_spark.ledger.order import Order
+from airflow_provider_spark.ledger.order import Order, goes_on
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError
 from airflow_provider_spark.ledger.stores import Folder, FolderStore, Store, TaskStateStore
 from airflow_provider_spark.operators.in_place import in_place
@@ -213,13 +213,12 @@ class Desk:
         except SparkDanceError as error:
             self._log.warning("What became of the earlier one can't be told: %s", error)
             return
-        self._log.warning(
-            "The earlier one is %s%s. It is billed if it succeeds.",
-            generation.vendor_status,
-            f", its video is at {generation.video_url}" if generation.video_url else "",
-        )
+        video = f" Its video is at {generation.video_url}" if generation.video_url else ""
+        self._log.warning("Generation %s is %s.%s", order.generation_id, generation.vendor_status, video)
         if generation.is_terminal:
             self._receipts.ended(order, generation)
+        else:
+            self._log.warning(goes_on(order.generation_id, order.estimated_cost_usd))
 
     def _check_price(self, estimate: Estimate, terms: Terms) -> None:
         at_most = "" if estimate.exact else "at most "

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRequestError, SparkDanceTimeoutError
 from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
-from airflow_provider_spark.ledger.order import Order, goes_on
+from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, Order, goes_on
 from airflow_provider_spark.links.spark_dance import SparkDanceVideoLink
 from airflow_provider_spark.operators import values
 from airflow_provider_spark.operators.desk import Desk, Placed
@@ -221,7 +221,11 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         """Say what becomes of the render. A submit that is under way is finished and recorded first."""
         self._interruption.request()
         if self._order is not None:
-            self.log.warning(goes_on(self._order.generation_id, self._order.estimated_cost_usd))
+            self.log.warning(self._left_behind(self._order))
+
+    @staticmethod
+    def _left_behind(order: Order) -> str:
+        return f"{goes_on(order.generation_id, order.estimated_cost_usd)} {TAKEN_UP_LATER}"
 
     def _order_and_deliver(self, desk: Desk, job: Job) -> VideoResult:
         with failing_for_good(ordered=False, retry_ambiguous=job.terms.resubmit_ambiguous):
@@ -319,8 +323,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         if isinstance(decision, Ask) and waiting.deferrable:
             self._defer(order, wait)
         while isinstance(decision, Ask):
-            outcome = goes_on(order.generation_id, order.estimated_cost_usd)
-            self._interruption.sleep(decision.after, outcome=outcome)
+            self._interruption.sleep(decision.after, outcome=self._left_behind(order))
             wait, decision = self._ask(hook, wait, reload_connection=decision.reload_connection)
         return decision
 
