@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+OLD_VENV ?= .venv-airflow-3.1
 AIRFLOW ?= apache-airflow
 AIRFLOW_PORT ?= 8080
 EMULATOR_PORT ?= 8765
@@ -40,7 +41,8 @@ test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)
 
 chaos: $(STAMP)
-	@$(RUN) -m tests.chaos $(ARGS)
+	@$(MAKE) --no-print-directory $(OLD_VENV)/.installed VENV=$(OLD_VENV) CONSTRAINTS=constraints-airflow-3.1.txt
+	@$(RUN) -m tests.chaos --airflow-3-1 $(OLD_VENV)/bin/python $(ARGS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +92,8 @@ class Stage:
     connection: str
     options: dict[str, Any]
     ledger: Path | None
+    password: str
+    extra: dict[str, Any]
     port: int = 0
     problems: list[str] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
@@ -110,6 +112,11 @@ class Stage:
         assert self._emulator is not None, "the vendor is away"
         return self._emulator
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the vendor doesn't listen."""
+        return self._emulator is None
+
     def start_emulator(self) -> None:
         """Let the vendor listen, always on the same port."""
         self._emulator = self._ending.enter_context(running_emulator(port=self.port, **self.options))
@@ -119,6 +126,18 @@ class Stage:
         """Take the vendor away."""
         self._ending.close()
         self._emulator = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the connection."""
+        extra = {"poll_floor": 0.5, "poll_ceiling": 1, "request_timeout": 3, **self.extra}
+        if self.ledger:
+            extra["ledger_path"] = str(self.ledger)
+        return {
+            "conn_type": "spark_dance",
+            "host": self.emulator.base_url,
+            "password": self.password,
+            "extra": extra,
+        }
 
     def check(self, holds: object, sentence: str) -> None:
         """Note a problem where something doesn't hold."""
@@ -145,7 +164,7 @@ class Stage:
         return self.runs[-1][1]
 
     def instance(self) -> Instance:
-        """Return the run's only clip as it is now."""
+        """Return the clip as it is now."""
         return next((one for one in self.instances() if one["map_index"] == -1), {"state": None, "try_number": 0})
 
     def instances(self) -> list[Instance]:
@@ -228,10 +247,10 @@ class Stage:
         stats = self.emulator.stats()
         generations = stats["generations"]
         instances = self.instances()
-        if self.dag_id == "chaos_one":
-            results = [self.result()] if self.result() else []
-        else:
+        if self.dag_id == "chaos_many":
             results = self.airflow.xcom(self.dag_id, self.run_id, "collect") or []
+        else:
+            results = [result] if (result := self.result()) else []
         delivered = {result["generation_id"] for result in results}
         self.check(delivered <= generations.keys(), f"results name orders that the vendor never took: {delivered}")
         self.check(len(delivered) == len(results), "two results name the same order")
@@ -263,19 +282,9 @@ def locked_database(airflow: LocalAirflow) -> Iterator[None]:
     database.close()
 
 
-def environment(stages: Sequence[Stage], key_of: Callable[[Stage], str]) -> dict[str, str]:
+def environment(stages: Iterable[Stage]) -> dict[str, str]:
     """Return the environment of an Airflow that has these stages' connections, and comes round to crashes soon."""
-    pace = {"poll_floor": 0.5, "poll_ceiling": 1, "request_timeout": 3}
-    env = {}
-    for stage in stages:
-        extra = pace | ({"ledger_path": str(stage.ledger)} if stage.ledger else {})
-        connection = {
-            "conn_type": "spark_dance",
-            "host": stage.emulator.base_url,
-            "password": key_of(stage),
-            "extra": extra,
-        }
-        env[f"AIRFLOW_CONN_{stage.connection.upper()}"] = json.dumps(connection)
+    env = {f"AIRFLOW_CONN_{stage.connection.upper()}": json.dumps(stage.fields()) for stage in stages}
     return env | {
         "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
         "AIRFLOW__CORE__PARALLELISM": "6",

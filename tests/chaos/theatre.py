@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.local_airflow import PARTS, LocalAirflow, local_airflow
-from tests.chaos.scenarios import RENDER_SECONDS, Scenario
+from tests.chaos.scenarios import HAS_TASK_STATE_STORE, Scenario
+from tests.chaos.scenarios.secrets import KEY, leaks
 from tests.chaos.stage import Outcome, Stage, Watch, environment
 
 DAGS = Path(__file__).parent / "dags"
-KEY = "sk-chaos-9d41b7"
+# A task that defers for less than about six seconds can lose a race inside Airflow.
+RENDER_SECONDS = 8.0
 SEED = 3
 
 
@@ -38,9 +41,9 @@ class Report:
 class Theatre:
     """A running Airflow, and a stage for each scenario."""
 
+    home: Path
     airflow: LocalAirflow
     stages: dict[str, Stage]
-    reports: dict[str, Report] = field(default_factory=dict)
 
     def play(self, scenarios: Sequence[Scenario], *, told: Callable[[Report], None] = lambda _: None) -> list[Report]:
         """Play all scenarios: first those that get along with each other, then the others one by one."""
@@ -49,7 +52,6 @@ class Theatre:
 
         def play(scenario: Scenario) -> Report:
             report = self._play(scenario)
-            self.reports[scenario.name] = report
             told(report)
             return report
 
@@ -58,6 +60,10 @@ class Theatre:
             with ThreadPoolExecutor(len(together)) as pool:
                 reports += pool.map(play, together)
         return reports + [play(one) for one in alone]
+
+    def leaks(self) -> list[str]:
+        """Return where a secret got out, in all that was written and is shown."""
+        return leaks(self.airflow, (self.home / "airflow", self.home / "ledgers"))
 
     def _play(self, scenario: Scenario) -> Report:
         stage = self.stages[scenario.name]
@@ -73,34 +79,41 @@ class Theatre:
         return Report(scenario, outcome, (*problems, *stage.problems), time.monotonic() - begun)
 
 
-@contextmanager
-def theatre(home: Path, scenarios: Sequence[Scenario]) -> Iterator[Theatre]:
-    """Start an Airflow with a vendor for each scenario, and end all of it.
-
-    :param home: an empty folder.
-    """
-    stages: dict[str, Stage] = {}
+def set_stages(home: Path, scenarios: Sequence[Scenario]) -> dict[str, Stage]:
+    """Return a stage for each scenario, by its name."""
+    stages = {}
     for number, scenario in enumerate(scenarios):
         connection = "chaos_" + re.sub(r"\W+", "_", scenario.name).lower()
         options = {"api_key": KEY, "render_seconds": RENDER_SECONDS, "seed": SEED + number, **scenario.options}
         if options.get("state_dir"):
             options["state_dir"] = home / "vendors" / connection
-        ledger = home / "ledgers" / connection if scenario.ledger_path else None
-        stages[scenario.name] = Stage(scenario.name, connection, options, ledger)
-    try:
+        ledger = home / "ledgers" / connection if scenario.ledger_path or not HAS_TASK_STATE_STORE else None
+        stages[scenario.name] = Stage(
+            scenario.name, connection, options, ledger, scenario.password or KEY, scenario.extra
+        )
+    return stages
+
+
+@contextmanager
+def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.executable) -> Iterator[Theatre]:
+    """Start an Airflow with these stages, and end all of it.
+
+    :param home: an empty folder, or that of a theatre that has ended.
+    :param python: the Python that Airflow is installed for.
+    """
+    with ExitStack() as ending:
         for stage in stages.values():
-            stage.start_emulator()
-        env = environment(list(stages.values()), lambda _: KEY)
-        with local_airflow(home / "airflow", DAGS, env=env, parts=PARTS) as airflow:
-            watch = Watch(airflow)
-            for stage in stages.values():
-                stage.watch = watch
-            for dag_id in ("chaos_one", "chaos_many"):
-                airflow.unpause(dag_id)
-            yield Theatre(airflow, stages)
-    finally:
+            if stage.is_away:
+                stage.start_emulator()
+            ending.callback(stage.stop_emulator)
+        env = environment(stages.values())
+        airflow = ending.enter_context(local_airflow(home / "airflow", DAGS, env=env, parts=PARTS, python=python))
+        watch = Watch(airflow)
         for stage in stages.values():
-            stage.stop_emulator()
+            stage.watch = watch
+        for dag_id in ("chaos_one", "chaos_many", "chaos_hook"):
+            airflow.unpause(dag_id)
+        yield Theatre(home, airflow, dict(stages))
 
 
 def table(reports: Sequence[Report]) -> str:
