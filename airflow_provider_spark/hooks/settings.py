@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -16,6 +17,12 @@ from airflow_provider_spark.api.pricing import LIST_PRICE
 from airflow_provider_spark.polling.schedule import Pace
 
 T = TypeVar("T")
+
+# What is above these is a slip of the keyboard, which must not come out when an order is paid already.
+LONGEST_SECONDS = 86_400.0
+HIGHEST_PRICE = Decimal(1_000_000)
+
+_NAME = re.compile(r"[a-z0-9._-]+")
 
 KNOWN_EXTRAS = frozenset(
     {
@@ -73,8 +80,8 @@ class Settings:
         :raises SparkDanceConfigurationError: a field can't be right; the message names the
             connection and the field, never the key or a password.
         """
-        read = _Extra(extra)
         try:
+            read = _Extra(extra)
             endpoint = Endpoint(
                 base_url=read_base_url(
                     connection.host,
@@ -85,7 +92,7 @@ class Settings:
                 api_key=clean_key(connection.password),
                 request_timeout=read("request_timeout", _positive, default=Endpoint.request_timeout),
                 verify=read("verify", _verify, default=cast("bool | str", True)),
-                proxy=read("proxy", _text, default=None),
+                proxy=read("proxy", _proxy, default=None),
             )
             floor = read("poll_floor", _positive, default=Pace.floor)
             ceiling = read("poll_ceiling", _positive, default=max(Pace.ceiling, floor))
@@ -134,11 +141,14 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
     if schema == "model":  # the path of a URL-shaped connection lands in the schema field
         schema = ""
     if schema not in {"", "http", "https"}:
-        raise ValueError(f"the schema must be http or https, not {schema!r}")
+        # Not shown: of a URI whose key isn't escaped, the schema is a part of the key.
+        raise ValueError("the schema must be http or https")
     if not host:
         if port:
             raise ValueError("a port is set but no host")
         return DEFAULT_BASE_URL
+    if "@" in host:
+        raise ValueError("the host must not contain a user or password; the key belongs into the password field")
     scheme_in_host, separator, rest = host.partition("://")
     if separator:
         scheme = scheme_in_host.lower()
@@ -155,18 +165,19 @@ def read_base_url(host: str | None, schema: str | None, port: int | None, *, all
         name, port_in_host = parts.hostname, parts.port
     except ValueError:
         raise ValueError("the host can't be read as a URL or a name") from None
-    if "@" in parts.netloc:
-        raise ValueError("the host must not contain a user or password; the key belongs into the password field")
     if parts.query or parts.fragment:
         raise ValueError("the host must not contain a query or a fragment")
-    if not name or not all("!" <= character <= "~" for character in name):
+    if not name or not (_NAME.fullmatch(name) or _is_ipv6(name)):
         raise ValueError("the host has no name that can be looked up (an international name goes in as punycode)")
     path = parts.path.strip("/")
     if path not in {"", "model"}:
         raise ValueError(f"the host has a path that isn't part of the API: {path!r}")
     if port and port_in_host and int(port) != port_in_host:
         raise ValueError(f"the port says {port} but the host says {port_in_host}")
-    port = port_in_host or (int(port) if port else None)
+    if port_in_host is not None:
+        port = port_in_host
+    elif not port:  # some forms store an empty port as 0
+        port = None
     if port is not None and not 0 < port < 65536:
         raise ValueError(f"the port must be within 1 to 65535, not {port}")
     if not scheme:
@@ -201,11 +212,13 @@ class _Extra:
     """Reads one value of the extra after the other; an error names its key."""
 
     def __init__(self, extra: Mapping[str, Any]) -> None:
+        if not isinstance(extra, Mapping):
+            raise ValueError("the extra must be a JSON object")
         self._extra = extra
 
     def __call__(self, name: str, parse: Callable[[Any], T], *, default: T) -> T:
         value = self._extra.get(name)
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             return default
         try:
             return parse(value)
@@ -229,6 +242,8 @@ def _positive(value: Any) -> float:
     number = _number(value)
     if number <= 0:
         raise ValueError(f"must be above 0 seconds, not {number:g}")
+    if number > LONGEST_SECONDS:
+        raise ValueError(f"must be at most {LONGEST_SECONDS:g} seconds, not {number:g}")
     return number
 
 
@@ -239,8 +254,8 @@ def _price(value: Any) -> Decimal:
         price = Decimal(str(value))
     except InvalidOperation:
         raise ValueError("must be an amount in USD") from None
-    if not price.is_finite() or price < 0:
-        raise ValueError(f"must be an amount in USD of 0 or more, not {price}")
+    if not (price.is_finite() and 0 <= price <= HIGHEST_PRICE):
+        raise ValueError(f"must be an amount in USD from 0 to {HIGHEST_PRICE}, not {price}")
     return price
 
 
@@ -248,6 +263,14 @@ def _text(value: Any) -> str | None:
     if not isinstance(value, str):
         raise ValueError("must be text")
     return value.strip()
+
+
+def _proxy(value: Any) -> str | None:
+    url = _text(value) or ""
+    # A password that isn't escaped would be taken for the host, or for the end of the URL.
+    if "?" in url or "#" in url or "@" in url.partition("://")[2].partition("/")[2]:
+        raise ValueError("must be a URL whose user and password are percent-encoded")
+    return url
 
 
 def _folder(value: Any) -> str | None:
@@ -277,4 +300,6 @@ def _verify(value: Any) -> bool | str:
     try:
         return _boolean(value)
     except ValueError:
-        return str(value)
+        if isinstance(value, str):
+            return value.strip()
+        raise ValueError("must be true, false or the path of a certificate bundle") from None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.providers.common.compat.sdk import BaseHook
-from airflow.sdk.log import mask_secret
-from asgiref.sync import sync_to_async
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.sdk import log
 
 from airflow_provider_spark.api.errors import (
     SparkDanceAccountError,
@@ -15,6 +14,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceConfigurationError,
     SparkDanceError,
     SparkDanceHostError,
+    SparkDanceNotFoundError,
     SparkDanceUnreachableError,
 )
 from airflow_provider_spark.get_provider_info import get_provider_info
@@ -60,7 +60,8 @@ class SparkDanceHook(BaseHook):
         """Look the connection up again: a key can have been changed since."""
         connection = self.get_connection(self.spark_dance_conn_id)
         settings = self._read(connection, connection.extra_dejson)
-        mask_secret(list(settings.secrets))
+        for secret in settings.secrets:
+            log.mask_secret(secret)
         self._settings = settings
         return settings
 
@@ -68,9 +69,8 @@ class SparkDanceHook(BaseHook):
         """Look the connection up again, without blocking the event loop."""
         connection = await get_async_connection(self.spark_dance_conn_id, hook=self)
         settings = self._read(connection, await get_async_extra_dejson(connection))
-        # Not asyncio.to_thread: on Airflow 3.1 a call to the supervisor from a thread that asgiref
-        # doesn't know of uses the triggerer's stream from a second loop, which ends the whole triggerer.
-        await sync_to_async(mask_secret)(list(settings.secrets))
+        for secret in settings.secrets:
+            await _amask(secret)
         self._settings = settings
         return settings
 
@@ -112,8 +112,11 @@ class SparkDanceHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Check host and key without paying: ask for a generation that can't exist."""
         try:
-            self.reload()
+            host = self.reload().endpoint.base_url
             self.get_generation("connection-test")
+        except SparkDanceNotFoundError as error:
+            if not error.in_vendor_form:
+                return False, _not_the_vendor(host, error)
         except SparkDanceAuthenticationError as error:
             return False, f"The key was refused. {error}"
         except SparkDanceAccountError as error:
@@ -121,11 +124,18 @@ class SparkDanceHook(BaseHook):
         except (SparkDanceHostError, SparkDanceUnreachableError, SparkDanceConfigurationError) as error:
             return False, str(error)
         except SparkDanceError as error:
-            if error.vendor_message is None and error.code is None:
-                return False, f"The host doesn't answer as the Spark Dance API does; is it right? {error}"
-        except Exception as error:  # Airflow shows what is returned, not what is raised
-            return False, f"{type(error).__name__}: {error}"
-        return True, f"{self.settings.endpoint.base_url} accepts the key."
+            if not error.in_vendor_form:
+                return False, _not_the_vendor(host, error)
+            return (
+                True,
+                f"{host} answers, and nothing speaks against the key, but it can't be checked just now. {error}",
+            )
+        except AirflowNotFoundException as error:
+            return False, str(error)
+        except Exception as error:
+            # Airflow shows what is returned, not what is raised; the text of a stranger may quote the connection.
+            return False, f"The connection can't be tested ({type(error).__name__})."
+        return True, f"{host} accepts the key."
 
     def _read(self, connection: Connection, extra: dict[str, Any]) -> Settings:
         settings = Settings.from_connection(connection, extra)
@@ -159,6 +169,20 @@ class SparkDanceHook(BaseHook):
             return kind(spec["label"], description=spec["description"])
 
         return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
+
+
+async def _amask(secret: str) -> None:
+    """Mask a secret from an event loop, over the line to the supervisor that belongs to this loop."""
+    if hasattr(log, "amask_secret"):
+        await log.amask_secret(secret)
+    else:  # Airflow before 3.3.2; from any thread but asgiref's, its answer would be waited for on another loop
+        from asgiref.sync import sync_to_async
+
+        await sync_to_async(log.mask_secret)(secret)
+
+
+def _not_the_vendor(host: str, error: SparkDanceError) -> str:
+    return f"{host} doesn't answer as the Spark Dance API does; is it the right host? {error}"
 
 
 def _connection_type() -> dict[str, Any]:

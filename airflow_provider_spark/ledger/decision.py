@@ -72,14 +72,12 @@ def decide(
         # Only what was reported can have been accepted by a clear.
         accepted = resubmit_ambiguous or (cleared and record.state == "ambiguous")
         return Decision(Step.ORDER if accepted else Step.REPORT_AMBIGUOUS)
-    changed = ("request",) if fingerprint is None else changes(record.fingerprint, fingerprint)
-    if record.state == "submitted":
-        return Decision(Step.LOOK_THEN_ORDER if cleared and changed else Step.TAKE_UP, changed)
-    if cleared:
-        return Decision(Step.ORDER)
     if record.state == "failed":
-        return Decision(Step.ORDER if record.may_reorder else Step.FAIL)
-    return Decision(Step.TAKE_UP, changed)
+        return Decision(Step.ORDER if cleared or record.may_reorder else Step.FAIL)
+    if cleared and (record.state == "delivered" or fingerprint is None):
+        return Decision(Step.ORDER)
+    changed = ("request",) if fingerprint is None else changes(record.fingerprint, fingerprint)
+    return Decision(Step.LOOK_THEN_ORDER if cleared and changed else Step.TAKE_UP, changed)
 
 
 def was_cleared(record: Record, attempt: Attempt) -> bool:

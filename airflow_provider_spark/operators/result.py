@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from airflow_provider_spark.api.pricing import PIXELS
 from airflow_provider_spark.api.request import FPS, MODEL
@@ -11,6 +12,15 @@ from airflow_provider_spark.api.request import FPS, MODEL
 if TYPE_CHECKING:
     from airflow_provider_spark.api.generation import Generation
     from airflow_provider_spark.ledger.order import Order
+
+# Bytes of JSON in plain ASCII; what is left out first where a result would be longer.
+RESULT_LIMIT: Final = 4096
+SPARE: Final[tuple[Literal["metadata", "last_frame_url", "video_url"], ...]] = (
+    "metadata",
+    "last_frame_url",
+    "video_url",
+)
+YEAR_10000: Final = 253_402_300_800
 
 
 class VideoResult(TypedDict):
@@ -55,12 +65,14 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
     completed_at = None
     if generation.is_terminal:
         completed_at = generation.completed_at or now
+        if not completed_at < YEAR_10000:  # no moment, whatever the vendor's metadata mean by it
+            completed_at = now
     resolution = generation.resolution or order.resolution
     ratio = generation.ratio or (order.ratio if order.ratio != "adaptive" else None)
     size = next((of[r] for name, of in PIXELS.items() if name == resolution for r in of if r == ratio), None)
     width, height = size or (order.width, order.height)
     duration = order.frames / FPS if order.frames else generation.duration
-    return VideoResult(
+    result = VideoResult(
         generation_id=order.generation_id,
         map_index=map_index,
         status=generation.status,
@@ -77,7 +89,8 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         format=generation.format or "mp4",
         width=width,
         height=height,
-        seed=generation.seed if generation.seed is not None else order.seed,
+        # -1 is how the vendor says that it chose one, not the one that it chose.
+        seed=order.seed if generation.seed is None or generation.seed < 0 else generation.seed,
         cost_usd=float(generation.cost) if generation.cost is not None else None,
         estimated_cost_usd=order.estimated_cost_usd,
         discount=generation.discount,
@@ -86,6 +99,11 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         elapsed_seconds=round(max(0.0, completed_at - order.submitted_at), 3) if completed_at is not None else None,
         metadata=generation.metadata,
     )
+    for name in SPARE:
+        if len(json.dumps(result)) < RESULT_LIMIT:
+            break
+        result[name] = None
+    return result
 
 
 def iso(seconds: float) -> str:

@@ -15,6 +15,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from airflow_provider_spark.api.errors import SparkDanceRequestError
+from airflow_provider_spark.api.text import is_data_uri, show
+
+# Ten years: a slip of the keyboard beyond it would come out when the order is paid, as a time that overflows.
+LONGEST_SECONDS = 10 * 366 * 86_400.0
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _BOOLEANS = {"true": True, "false": False}
@@ -61,7 +65,7 @@ def boolean(field: str, value: Any) -> bool | None:
 
 
 def seconds(field: str, value: Any) -> float | None:
-    """Return a number of seconds above 0.
+    """Return a number of seconds above 0, at most ten years.
 
     :raises SparkDanceRequestError: the value isn't one.
     """
@@ -71,8 +75,8 @@ def seconds(field: str, value: Any) -> float | None:
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             number = float(value)
-    if not (math.isfinite(number) and number > 0):
-        raise _refusal(field, value, "a number of seconds above 0")
+    if not (math.isfinite(number) and 0 < number <= LONGEST_SECONDS):
+        raise _refusal(field, value, f"a number of seconds above 0 and at most {LONGEST_SECONDS:.0f}")
     return number
 
 
@@ -112,7 +116,7 @@ def picture_url(field: str, value: Any) -> str | None:
         store among the rendered fields.
     """
     url = text(field, value)
-    if url is not None and url.lstrip()[:5].lower() == "data:":
+    if url is not None and is_data_uri(url):
         raise SparkDanceRequestError(
             f"{field} is a data URI of {len(url):,} characters. An operator's fields are stored and shown by Airflow, "
             "so pictures go in as a URL; from your own code SparkDanceHook.submit(VideoRequest) takes a data URI."
@@ -125,5 +129,4 @@ def _is_unset(value: Any) -> bool:
 
 
 def _refusal(field: str, value: Any, wanted: str) -> SparkDanceRequestError:
-    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
-    return SparkDanceRequestError(f"{field} must be {wanted}, not {shown} ({type(value).__name__}).")
+    return SparkDanceRequestError(f"{field} must be {wanted}, not {show(value)} ({type(value).__name__}).")

@@ -66,4 +66,6 @@ def next_step(*, age: float, progress: float | None, shape: Shape, pace: Pace, s
         remaining = age * (1 - progress) / progress
         step = min(step, max(remaining / 2, pace.floor))
     jitter = 1 + JITTER_SHARE * (2 * spread - 1)
-    return min(max(step * jitter, pace.floor), ceiling)
+    # At the ceiling too, or all that wait would ask together after a restart.
+    spread_out = min(step, ceiling / (1 + JITTER_SHARE)) * jitter
+    return min(max(spread_out, pace.floor), ceiling)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_spark.api.errors import (
     SparkDanceError,
@@ -30,7 +30,9 @@ NOT_FOUND_PATIENCE = 10 * 60.0  # counted from the submit: a new id may not be k
 GATEWAY_FAILURE_PATIENCE = 5 * 60.0  # the gateway failed to look, which says nothing of the render
 MISSING_VIDEO_PATIENCE = 2 * 60.0
 
-FAULT_CEILING = 60.0
+# A longer Retry-After is taken for a clock that is wrong: results are kept for a day only.
+LONGEST_RETRY_AFTER = 60 * 60.0
+
 PROGRESS_LOG_STEP = 0.1
 PROGRESS_LOG_SECONDS = 60.0
 
@@ -70,10 +72,21 @@ class GaveUp:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """An end that isn't believed yet, ``since`` when (Unix seconds), and for how many seconds at most."""
+
+    kind: Literal["gateway failure", "missing video"]
+    reason: str
+    patience: float
+    since: float
+    looks: int = 0
+
+
+@dataclass(frozen=True)
 class Wait:
     """Where the wait for one generation stands. Times are Unix seconds.
 
-    :param deadline: no poll is made after it.
+    :param deadline: no poll is put off beyond it; a wait that begins after it asks once, at once.
     """
 
     generation_id: str
@@ -85,16 +98,18 @@ class Wait:
     progress: float | None = None
     logged_progress: float = 0.0
     logged_at: float = 0.0
-    doubted_since: float | None = None
+    doubt: Doubt | None = None
     refused_since: float | None = None
     faults: int = 0
     last_fault: str | None = None
 
     def first_ask(self, now: float, spread: float) -> float:
         """Return the seconds until the first poll."""
-        if self.pace.interval is not None and now - self.submitted_at < self.pace.interval:
-            return self._within_deadline(self.submitted_at + self.pace.interval - now, now)
-        return self._within_deadline(self._step(now, spread), now)
+        interval = self.pace.interval
+        if interval is None:
+            return self._within_deadline(self._step(self.progress, now, spread), now)
+        # In step with the submit, so that a triggerer that restarts puts no poll off by more than an interval.
+        return self._within_deadline(interval - self._age(now) % interval, now)
 
     def after_reply(self, generation: Generation, now: float, spread: float) -> tuple[Wait, Ask | Settled | GaveUp]:
         """Decide after a reply that could be read.
@@ -104,46 +119,48 @@ class Wait:
         note = self._status_note(generation, now)
         wait = replace(
             self,
-            status=generation.vendor_status,
+            status=_status(generation),
             progress=generation.progress,
+            doubt=_doubt(generation, self.doubt, now),
             refused_since=None,
             faults=0,
             last_fault=None,
         )
         if note:
             wait = replace(wait, logged_at=now, logged_progress=generation.progress or 0.0)
-        doubt = _doubt(generation)
+        doubt = wait.doubt
         if doubt is None:
-            wait = replace(wait, doubted_since=None)
             if generation.is_terminal:
                 return wait, Settled(generation, note)
-            return wait._ask(now, self._step_after(generation.progress, now, spread), note=note)
-        reason, patience = doubt
-        wait = replace(wait, doubted_since=self.doubted_since or now)
-        if now - (wait.doubted_since or now) >= patience or now >= self.deadline:
+            return wait._ask(now, self._step(generation.progress, now, spread), note=note)
+        left = doubt.since + doubt.patience - now
+        if left <= 0:
             return wait, Settled(generation, note)
-        if self.doubted_since is None:
-            note = Note(logging.WARNING, f"Generation {self.generation_id} {reason}; asking again.")
-        return wait._ask(now, min(self._backoff(spread), patience), note=note)
+        if doubt.looks == 0:
+            note = Note(logging.WARNING, f"Generation {self.generation_id} {doubt.reason}; asking again.")
+        return wait._ask(now, min(self._backoff(doubt.looks, spread), left), note=note)
 
     def after_fault(self, error: SparkDanceError, now: float, spread: float) -> tuple[Wait, Ask | GaveUp]:
         """Decide after a poll that gave no reading of the generation."""
         if isinstance(error, SparkDanceHostError):
-            return self, GaveUp(error)
+            return self, self._give_up(error)
         wait = replace(self, faults=self.faults + 1, last_fault=str(error))
-        after = self._backoff(spread)
-        if isinstance(error, SparkDanceRateLimitError) and error.retry_after is not None:
-            after = max(after, error.retry_after)
+        after = self._backoff(self.faults, spread)
         reload_connection = False
-        if not isinstance(error, TRANSIENT):
-            wait = replace(wait, refused_since=self.refused_since or now)
+        if isinstance(error, TRANSIENT):
+            if isinstance(error, SparkDanceRateLimitError) and error.retry_after is not None:
+                after = max(after, min(error.retry_after, LONGEST_RETRY_AFTER))
+        else:
             if isinstance(error, SparkDanceNotFoundError):
-                patient_until = self.submitted_at + NOT_FOUND_PATIENCE
+                left = self.submitted_at + NOT_FOUND_PATIENCE - now
             else:
-                patient_until = (wait.refused_since or now) + REFUSAL_PATIENCE
                 reload_connection = True
-            if now >= patient_until:
-                return wait, GaveUp(error)
+                since = now if self.refused_since is None else self.refused_since
+                wait = replace(wait, refused_since=since)
+                left = since + REFUSAL_PATIENCE - now
+            if left <= 0:
+                return wait, self._give_up(error)
+            after = min(after, left)
         note = Note(logging.WARNING, f"Poll {wait.faults} in a row without an answer: {error} Asking again.")
         return wait._ask(now, after, note=note, reload_connection=reload_connection)
 
@@ -157,22 +174,22 @@ class Wait:
     def _within_deadline(self, after: float, now: float) -> float:
         return max(0.0, min(after, self.deadline - now))
 
-    def _step(self, now: float, spread: float) -> float:
-        return self._step_after(self.progress, now, spread)
+    def _age(self, now: float) -> float:
+        return max(0.0, now - self.submitted_at)
 
-    def _step_after(self, progress: float | None, now: float, spread: float) -> float:
-        age = max(0.0, now - self.submitted_at)
-        return next_step(age=age, progress=progress, shape=self.shape, pace=self.pace, spread=spread)
+    def _step(self, progress: float | None, now: float, spread: float) -> float:
+        return next_step(age=self._age(now), progress=progress, shape=self.shape, pace=self.pace, spread=spread)
 
-    def _backoff(self, spread: float) -> float:
-        ceiling = min(self.pace.floor * 2.0 ** min(self.faults, 10), FAULT_CEILING)
-        return max(self.pace.floor, ceiling * (0.5 + spread / 2))
+    def _backoff(self, tries: int, spread: float) -> float:
+        shortest = self.pace.floor if self.pace.interval is None else self.pace.interval
+        longest = max(self.pace.ceiling, shortest)
+        return max(shortest, min(shortest * 2.0 ** min(tries, 10), longest) * (0.5 + spread / 2))
 
     def _status_note(self, generation: Generation, now: float) -> Note | None:
         known = generation.progress
         progress = f", {known:.0%} done" if known is not None and not generation.is_terminal else ""
-        text = f"Generation {self.generation_id} is {generation.vendor_status}{progress}."
-        if generation.vendor_status != self.status:
+        text = f"Generation {self.generation_id} is {_status(generation)}{progress}."
+        if _status(generation) != self.status:
             if generation.status == "unknown":
                 return Note(logging.WARNING, f"{text} That status isn't in the vendor's documents; waiting on.")
             return Note(logging.INFO, text)
@@ -181,23 +198,46 @@ class Wait:
             return Note(logging.INFO, text)
         return None
 
+    def _give_up(self, error: SparkDanceError) -> GaveUp:
+        if self.generation_id in str(error):
+            return GaveUp(error)
+        # What is wrong with a connection knows of no generation; who reads the log must.
+        about = type(error)(
+            f"The wait for generation {self.generation_id} was given up: {error} "
+            "The render goes on at the vendor and is billed if it succeeds.",
+            http_status=error.http_status,
+            code=error.code,
+            vendor_message=error.vendor_message,
+            generation_id=self.generation_id,
+        )
+        return GaveUp(about)
+
     def _timed_out(self, now: float) -> SparkDanceTimeoutError:
-        waited = f"{max(0.0, now - self.submitted_at):.0f} s after the submit"
+        waited = f"{self._age(now):.0f} s after the submit"
         last = f"last status {self.status!r}" if self.status else "no status was ever read"
+        doubt = f", not believed yet: it {self.doubt.reason}" if self.doubt else ""
         fault = f"; the last {self.faults} polls failed: {self.last_fault}" if self.faults else ""
         return SparkDanceTimeoutError(
-            f"The wait for generation {self.generation_id} ran out {waited} ({last}{fault}). "
+            f"The wait for generation {self.generation_id} ran out {waited} ({last}{doubt}{fault}). "
             "The vendor has no cancel: the render goes on and is billed if it succeeds.",
             generation_id=self.generation_id,
         )
 
 
-def _doubt(generation: Generation) -> tuple[str, float] | None:
-    """Say why an end isn't believed yet, and for how many seconds it may be doubted."""
-    if generation.is_failed:
-        if generation.is_failure_in_doubt:
-            return f"is reported as failed with {generation.error}", GATEWAY_FAILURE_PATIENCE
+def _status(generation: Generation) -> str:
+    return generation.vendor_status or "without a status"
+
+
+def _doubt(generation: Generation, before: Doubt | None, now: float) -> Doubt | None:
+    """Say why an end isn't believed yet; each kind of doubt has its own time."""
+    if generation.is_failure_in_doubt:
+        doubt = Doubt(
+            "gateway failure", f"is reported as failed with {generation.error}", GATEWAY_FAILURE_PATIENCE, now
+        )
+    elif generation.is_completed and generation.video_url is None:
+        doubt = Doubt("missing video", "is completed but has no video yet", MISSING_VIDEO_PATIENCE, now)
+    else:
         return None
-    if generation.is_terminal and generation.video_url is None:
-        return "is completed but has no video yet", MISSING_VIDEO_PATIENCE
-    return None
+    if before is not None and before.kind == doubt.kind:
+        return replace(doubt, since=before.since, looks=before.looks + 1)
+    return doubt

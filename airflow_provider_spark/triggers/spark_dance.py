@@ -76,7 +76,9 @@ class SparkDanceGenerationTrigger(BaseTrigger):
         self.log.warning("%s %s", goes_on(self.generation_id, self.estimated_cost_usd), TAKEN_UP_LATER)
 
     async def _wait(self) -> Settled | GaveUp:
-        wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, Pace(**self.poll))
+        # Taken by name, so that what another version wrote beside them does no harm.
+        pace = Pace(**{name: self.poll[name] for name in ("floor", "ceiling", "interval") if name in self.poll})
+        wait = Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, pace)
         hook = SparkDanceHook(self.spark_dance_conn_id)
         client = None
         decision: Ask | Settled | GaveUp = Ask(wait.first_ask(time.time(), random.random()))

@@ -21,7 +21,7 @@ COST = 0.0486
 
 CASES: dict[str, dict[str, Any]] = {
     "fails once": {},
-    "runs out of time": {"timeout": str(RENDER_SECONDS - 3)},
+    "runs out of time": {"timeout": str(RENDER_SECONDS - 3), "deferrable": "false"},
     "is cleared after its success": {"connection": "with_a_folder"},
     "is cleared while deferred": {},
     "is moderated and ordered again": {"on_moderation": "resubmit"},

@@ -1,0 +1,30 @@
+"""Every run has an Airflow of its own: an empty home, and nothing of the caller's configuration."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+    del os.environ[name]
+HOME = tempfile.mkdtemp(prefix="spark-dance-tests-")
+os.environ["AIRFLOW_HOME"] = HOME
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Airflow 3.1 reads a connection by way of its whole data model, which warns of itself with newer libraries.
+    for quiet in (
+        "ignore:The `airflow[.]:FutureWarning:airflow[.]",
+        "ignore:The ``noload`` loader strategy:DeprecationWarning:airflow[.]",
+        "ignore:Using Connection.from_json from `airflow.models`:DeprecationWarning:airflow[.]",
+    ):
+        config.addinivalue_line("filterwarnings", quiet)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
