@@ -36,7 +36,7 @@ def main() -> int:
                 leaks = stage.leaks()
         if options.airflow_3_1:
             tell("Airflow 3.1 is started, to be upgraded")
-            reports += play_upgrades(home / "upgraded", str(options.airflow_3_1), told=told)
+            reports += play_upgrades(home / "upgraded", str(options.airflow_3_1.absolute()), told=told)
     print(table(reports))
     print(
         "Secrets got out:\n" + "\n".join(leaks) if leaks else "No secret is in anything that was written or is shown."

@@ -187,6 +187,11 @@ class Stage:
         """Wait until the clip is in one of these states."""
         self.wait(lambda: self.instance()["state"] in states, " or ".join(states), timeout)
 
+    def wait_for_line(self, text: str) -> None:
+        """Wait until the running try has logged a text."""
+        self.wait_for("running")
+        self.wait(lambda: text in self.log(), f"{text!r} in the log")
+
     def wait_for_end(self, timeout: float = PATIENCE) -> None:
         """Wait until every task of the run has ended."""
 

@@ -214,7 +214,7 @@ def chaos_hook() -> None:
         """Show all that holds a secret, in every way that a task has, and fail."""
         context = get_current_context()
         picture = io.BytesIO()
-        Image.new("RGB", (300, 300)).save(picture, "PNG")
+        Image.new("RGB", (320, 320)).save(picture, "PNG")
         uri = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
         hook = SparkDanceHook(context["params"]["connection"])
         request = VideoRequest.compose(prompt="a lighthouse", first_frame=uri)

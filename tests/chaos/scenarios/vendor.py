@@ -89,8 +89,7 @@ def faults() -> list[Scenario]:
 def away_at_the_submit(stage: Stage) -> None:
     stage.stop_emulator()
     stage.start()
-    stage.wait_for("running")
-    stage.wait(lambda: "Trying again in" in stage.log(), "a submit that fails")
+    stage.wait_for_line("Trying again in")
     stage.start_emulator()
     stage.wait_for_end()
 
