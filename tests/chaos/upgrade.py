@@ -75,7 +75,7 @@ UPGRADES = (
             "waiting on Airflow 3.1's worker, retried after the upgrade",
             "Airflow is ended and upgraded while the worker waits",
             Stage.wait_for_end,
-            tries=2,
+            tries=None,  # one or two more are begun, and ended, while Airflow ends
             ledger_path=True,
             options=LONG,
         ),
