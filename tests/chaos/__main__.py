@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from tests.chaos.upgrade import play_upgrades
 
 def main() -> int:
     """Play, and say how it went."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _options()
     scenarios = chosen(short=options.short, names=options.names)
     begun = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ DAGS = Path(__file__).parent / "dags"
 # A task that defers for less than about six seconds can lose a race inside Airflow.
 RENDER_SECONDS = 8.0
 SEED = 3
+# More at a time only wait for each other on two cores.
+AT_A_TIME = 30
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Theatre:
     home: Path
     airflow: LocalAirflow
     stages: dict[str, Stage]
+    closing: threading.Event
 
     def play(self, scenarios: Sequence[Scenario], *, told: Callable[[Report], None] = lambda _: None) -> list[Report]:
         """Play all scenarios: first those that get along with each other, then the others one by one."""
@@ -56,9 +60,12 @@ class Theatre:
             return report
 
         reports: list[Report] = []
-        if together:
-            with ThreadPoolExecutor(len(together)) as pool:
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            try:
                 reports += pool.map(play, together)
+            except BaseException:
+                self.closing.set()
+                raise
         return reports + [play(one) for one in alone]
 
     def leaks(self) -> list[str]:
@@ -67,6 +74,8 @@ class Theatre:
 
     def _play(self, scenario: Scenario) -> Report:
         stage = self.stages[scenario.name]
+        if self.closing.is_set():
+            raise InterruptedError(scenario.name)
         begun = time.monotonic()
         outcome = None
         problems: list[str] = []
@@ -113,7 +122,7 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
             stage.watch = watch
         for dag_id in ("chaos_one", "chaos_many", "chaos_hook"):
             airflow.unpause(dag_id)
-        yield Theatre(home, airflow, dict(stages))
+        yield Theatre(home, airflow, dict(stages), watch.closing)
 
 
 def table(reports: Sequence[Report]) -> str:

@@ -127,7 +127,7 @@ class ChaosOperator(SparkDanceGenerateVideoOperator):
         self.prepare_to_die(context)
         return super().execute(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any] | None = None) -> Any:
         place = self.prepare_to_die(context)
         if place == "on resuming":
             die()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from tests.chaos.scenarios.scenario import Scenario, plays
-from tests.chaos.stage import Stage
+from tests.chaos.stage import TASK, Stage
 
 # The file of the record of task render in run golden of DAG chaos_one, not mapped. It must never change.
 GOLDEN_NAME = "48e644ee277da56cdc45e3b11de86d4839fbaadc.json"
@@ -69,19 +71,23 @@ def golden(stage: Stage) -> None:
     stage.check(stage.result()["generation_id"] == reply["id"], "another generation was delivered")
 
 
-def unreadable(content: str) -> Callable[[Stage], None]:
+def record_name(run_id: str) -> str:
+    return hashlib.sha256(json.dumps(["chaos_one", run_id, TASK, -1]).encode()).hexdigest()[:40] + ".json"
+
+
+def unreadable(run_id: str, content: str) -> Callable[[Stage], None]:
     """Put something into the record's place that can't be understood; remove it and clear once the task has failed."""
 
     def play(stage: Stage) -> None:
         folder(stage).mkdir(parents=True)
-        record = folder(stage) / GOLDEN_NAME
+        record = folder(stage) / record_name(run_id)
         record.write_text(content)
-        stage.start(run_id="golden")
+        stage.start(run_id=run_id)
         stage.wait_for_end()
         stage.check(stage.instance()["state"] == "failed", "an unreadable record doesn't fail the task")
         stage.check(stage.instance()["try_number"] == 1, "an unreadable record is retried")
         stage.check(stage.orders() == 0, "an unreadable record was taken for none")
-        stage.check(GOLDEN_NAME in stage.log(), "the log doesn't say where the record lies")
+        stage.check(record.name in stage.log(), "the log doesn't say where the record lies")
         record.unlink()
         stage.clear()
         stage.wait_for_end()
@@ -123,7 +129,7 @@ LEDGERS = [
     Scenario(
         "a record cut short",
         "half a record lies in the ledger_path; a person removes it and clears",
-        unreadable(GOLDEN_RECORD[:200]),
+        unreadable("cut short", GOLDEN_RECORD[:200]),
         tries=2,
         ledger_path=True,
         long=True,
@@ -131,7 +137,7 @@ LEDGERS = [
     Scenario(
         "a record of a later format",
         "a record of format 99 lies in the ledger_path; a person removes it and clears",
-        unreadable(GOLDEN_RECORD.replace('"format": 1', '"format": 99')),
+        unreadable("of the future", GOLDEN_RECORD.replace('"format": 1', '"format": 99')),
         tries=2,
         ledger_path=True,
         long=True,
