@@ -22,7 +22,9 @@ DAGS = Path(__file__).parent / "dags"
 RENDER_SECONDS = 8.0
 SEED = 3
 # More at a time only wait for each other on two cores.
-AT_A_TIME = 30
+AT_A_TIME = 24
+# How long what has ended is away at least.
+AWAY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,21 @@ def set_stages(home: Path, scenarios: Sequence[Scenario]) -> dict[str, Stage]:
     return stages
 
 
+class Keeper(threading.Thread):
+    """Starts again what has ended, as systemd or Kubernetes do: what was killed, and what SQLite's lock has ended."""
+
+    def __init__(self, airflow: LocalAirflow, closing: threading.Event) -> None:
+        super().__init__(name="keeper", daemon=True)
+        self._airflow = airflow
+        self._closing = closing
+
+    def run(self) -> None:
+        while not self._closing.wait(AWAY_SECONDS):
+            for part, server in list(self._airflow.servers.items()):
+                if not server.is_running and not self._closing.wait(AWAY_SECONDS):
+                    self._airflow.start(part)
+
+
 @contextmanager
 def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.executable) -> Iterator[Theatre]:
     """Start an Airflow with these stages, and end all of it.
@@ -115,13 +132,17 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
             if stage.is_away:
                 stage.start_emulator()
             ending.callback(stage.stop_emulator)
-        env = environment(stages.values())
+        env = environment(stages.values(), home / "airflow")
         airflow = ending.enter_context(local_airflow(home / "airflow", DAGS, env=env, parts=PARTS, python=python))
         watch = Watch(airflow)
         for stage in stages.values():
             stage.watch = watch
         for dag_id in ("chaos_one", "chaos_many", "chaos_hook"):
             airflow.unpause(dag_id)
+        keeper = Keeper(airflow, watch.closing)
+        keeper.start()
+        ending.callback(keeper.join)
+        ending.callback(watch.closing.set)
         yield Theatre(home, airflow, dict(stages), watch.closing)
 
 

@@ -104,6 +104,8 @@ ATTEMPTS = [
         "cleared while it waits on the worker",
         cleared_when("running", deferrable="False"),
         tries=2,
+        # Long enough that the clear falls into it: once it is delivered, a clear asks for a new clip.
+        options={"render_seconds": 20.0},
     ),
     Scenario(
         "clear after success", "cleared once it is done: a new clip", cleared_when("success"), 2, 2, tries=2, long=True
@@ -128,6 +130,7 @@ ATTEMPTS = [
         "a user marks the task that waits on the worker as failed and clears it later",
         marked_and_cleared("running", deferrable="False"),
         tries=2,
+        options={"render_seconds": 20.0},
         long=True,
     ),
     Scenario(

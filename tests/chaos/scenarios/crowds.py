@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -116,8 +115,6 @@ def parts_die(stage: Stage) -> None:
         stage.wait_for_orders(orders)
         for part in ("triggerer", "scheduler"):
             stage.airflow.servers[part].kill()
-            time.sleep(2)
-            stage.airflow.start(part)
 
 
 CROWDS = [

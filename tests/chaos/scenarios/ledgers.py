@@ -129,7 +129,7 @@ LEDGERS = [
     Scenario(
         "a record cut short",
         "half a record lies in the ledger_path; a person removes it and clears",
-        unreadable("cut short", GOLDEN_RECORD[:200]),
+        unreadable("cut-short", GOLDEN_RECORD[:200]),
         tries=2,
         ledger_path=True,
         long=True,
@@ -137,7 +137,7 @@ LEDGERS = [
     Scenario(
         "a record of a later format",
         "a record of format 99 lies in the ledger_path; a person removes it and clears",
-        unreadable("of the future", GOLDEN_RECORD.replace('"format": 1', '"format": 99')),
+        unreadable("later-format", GOLDEN_RECORD.replace('"format": 1', '"format": 99')),
         tries=2,
         ledger_path=True,
         long=True,
