@@ -298,13 +298,11 @@ def locked_database(airflow: LocalAirflow) -> Iterator[None]:
     database.close()
 
 
-def environment(stages: Iterable[Stage], home: Path) -> dict[str, str]:
+def environment(stages: Iterable[Stage]) -> dict[str, str]:
     """Return the environment of an Airflow that has these stages' connections, and comes round to crashes soon."""
     env = {f"AIRFLOW_CONN_{stage.connection.upper()}": json.dumps(stage.fields()) for stage in stages}
     return env | {
         "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
-        # Seconds that a writer waits for another. SQLite's own 5 are soon over with all of Airflow on two cores.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=20",
         "AIRFLOW__CORE__PARALLELISM": "6",
         "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "32",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",

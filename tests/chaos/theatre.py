@@ -22,7 +22,7 @@ DAGS = Path(__file__).parent / "dags"
 RENDER_SECONDS = 8.0
 SEED = 3
 # More at a time only wait for each other on two cores.
-AT_A_TIME = 24
+AT_A_TIME = 16
 # How long what has ended is away at least.
 AWAY_SECONDS = 2.0
 
@@ -132,7 +132,7 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
             if stage.is_away:
                 stage.start_emulator()
             ending.callback(stage.stop_emulator)
-        env = environment(stages.values(), home / "airflow")
+        env = environment(stages.values())
         airflow = ending.enter_context(local_airflow(home / "airflow", DAGS, env=env, parts=PARTS, python=python))
         watch = Watch(airflow)
         for stage in stages.values():
