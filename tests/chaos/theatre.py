@@ -148,7 +148,7 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
 
 def table(reports: Sequence[Report]) -> str:
     """Return the reports as a table."""
-    rows = [("scenario", "orders accepted", "billed", "result arrived", "reported", "tries", "verdict")]
+    rows = [("scenario", "orders accepted", "billed", "result arrived", "reported", "failures", "verdict")]
     for report in reports:
         outcome = report.outcome
         numbers = (
@@ -159,7 +159,7 @@ def table(reports: Sequence[Report]) -> str:
                 str(outcome.billed),
                 str(outcome.arrived) if outcome.arrived != 1 else "yes",
                 str(outcome.ambiguous) if outcome.ambiguous != 1 else "ambiguous",
-                str(outcome.tries),
+                str(outcome.failures),
             )
         )
         rows.append((report.scenario.name, *numbers, report.verdict))
