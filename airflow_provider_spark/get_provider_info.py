@@ -63,6 +63,12 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "60 unless set; five times as much for the flex tier.",
                         "schema": {"type": ["number", "null"], "minimum": 0},
                     },
+                    "ledger_path": {
+                        "label": "Ledger folder",
+                        "description": "Where orders are recorded so that no retry pays twice, beside Airflow's own "
+                        "task state store (3.3 and later): e.g. s3://aws_default@bucket/folder.",
+                        "schema": {"type": ["string", "null"]},
+                    },
                     "verify": {
                         "label": "Verify TLS",
                         "description": "true unless set; false, or the path of a CA bundle.",

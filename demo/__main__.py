@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 import httpx
 
@@ -27,6 +27,7 @@ API_KEY = "emulator-key"
 # Long enough to watch: the emulator could be done before Airflow has shown the task as waiting.
 RENDER_SECONDS = 15
 RUN_TIMEOUT = 300.0
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(Exception):
@@ -36,15 +37,15 @@ class DemoError(Exception):
 def main() -> int:
     """Run the demo; the exit code says whether the campaign succeeded."""
     options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, _interrupt)
     display = Display()
     try:
         _check_ports(options)
         with tempfile.TemporaryDirectory(prefix="spark-dance-demo-") as folder:
             _demo(options, Path(folder), display)
     except KeyboardInterrupt:
-        display.say("Interrupted; everything that was started has been ended.")
+        display.say("Interrupted. Everything that was started has been ended.")
         return 130
     except (DemoError, RuntimeError, TimeoutError, httpx.HTTPError) as error:
         display.say(f"The demo failed: {error}")
@@ -88,8 +89,8 @@ def _demo(options: argparse.Namespace, home: Path, display: Display) -> None:
         if state != "success":
             raise DemoError(f"the run ended as {state!r}.\n{_failures(airflow, run_id)}")
         clips = json.loads(Path(airflow.xcom(DAG_ID, run_id, LAST_TASK)).read_text())
-        billed = httpx.get(f"{emulator_url}/_emulator/stats", trust_env=False).json()["billed_usd"]
-        display.show(results_table(clips, billed_usd=billed))
+        stats = httpx.get(f"{emulator_url}/_emulator/stats", trust_env=False).json()
+        display.show(results_table(clips, billed_usd=float(stats["billed_usd"])))
         display.say(f"The MP4 files and their manifest: {Path(clips[0]['video_path']).parent}")
         if options.stay:
             display.say(
@@ -151,12 +152,17 @@ def _uninterrupted_end() -> Iterator[None]:
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> Any:
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    _ignore_signals()
     raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _options() -> argparse.Namespace:

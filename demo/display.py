@@ -26,7 +26,9 @@ class Display:
     """A terminal, or a plain stream of lines where there is none."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        terminal = Console(highlight=False)
+        # Where no terminal gives a width, lines may be as long as the table needs.
+        self.console = terminal if terminal.is_terminal else Console(highlight=False, width=120)
 
     def say(self, text: str) -> None:
         """Print a sentence."""
@@ -79,16 +81,13 @@ def _states(instances: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 def results_table(clips: list[dict[str, Any]], *, billed_usd: float) -> Table:
     """Return a row for each clip; pixels and seconds are read off the files themselves."""
     table = Table(title="Clips", show_footer=True)
-    for header, footer in (
-        ("clip", "total"),
-        ("status", ""),
-        ("pixels", ""),
-        ("seconds", ""),
-        ("estimated USD", f"{sum(clip['estimated_cost_usd'] for clip in clips):.4f}"),
-        ("billed USD", f"{float(billed_usd):.4f}"),
-        ("file", ""),
-    ):
-        table.add_column(header, footer, justify="right" if "USD" in header or header == "seconds" else "left")
+    table.add_column("clip", "total")
+    table.add_column("status")
+    table.add_column("pixels")
+    table.add_column("seconds", justify="right")
+    table.add_column("estimated USD", f"{sum(clip['estimated_cost_usd'] for clip in clips):.4f}", justify="right")
+    table.add_column("billed USD", f"{billed_usd:.4f}", justify="right")
+    table.add_column("file", overflow="fold")
     for clip in clips:
         path = Path(clip["video_path"])
         with av.open(str(path)) as container:

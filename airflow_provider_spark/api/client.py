@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import httpx
 
@@ -64,7 +64,7 @@ class SparkDanceClient:
         """Close the connection."""
         self._http.close()
 
-    def __enter__(self) -> "SparkDanceClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +112,7 @@ class AsyncSparkDanceClient:
         """Close the connection."""
         await self._http.aclose()
 
-    async def __aenter__(self) -> "AsyncSparkDanceClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

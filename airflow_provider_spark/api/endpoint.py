@@ -44,8 +44,8 @@ class Endpoint:
         key = self.key
         if not key or key != key.strip() or not (key.isascii() and key.isprintable()):
             raise SparkDanceConfigurationError(
-                "The API key can't go into an HTTP header: it is empty, or holds something else than printable ASCII."
-                " Put it into the connection's password as the vendor shows it."
+                "The API key can't go into an HTTP header: it is empty, has white space around it, or holds something"
+                " else than printable ASCII. Put it into the connection's password as the vendor shows it."
             )
         if not _is_base_url(self.base_url):
             raise SparkDanceConfigurationError(

@@ -97,7 +97,9 @@ def read_error(value: object) -> ErrorDetail | None:
     None for what is no error: null, {}, "", a code 0 without a message (or with one that says "ok").
     """
     if isinstance(value, list):
-        return next((detail for detail in map(read_error, value[:10]) if detail), None)
+        # Lists in lists aren't followed: a hostile reply could nest them deeper than Python's stack.
+        items = (item for item in value[:10] if not isinstance(item, list))
+        return next((detail for detail in map(read_error, items) if detail), None)
     if isinstance(value, str):
         value = {"message": value}
     if not isinstance(value, Mapping):
@@ -109,7 +111,7 @@ def read_error(value: object) -> ErrorDetail | None:
     message = next((cleaned for text in texts if isinstance(text, str) and (cleaned := clean(text))), None) or ""
     if not named and message.lower() in ("", "ok", "success"):
         return None
-    balance = any(code.isdigit() and int(code) in BALANCE_CODES for code in named)
+    balance = any(code.isascii() and code.isdigit() and int(code) in BALANCE_CODES for code in named)
     return ErrorDetail(named[0] if named else None, message or None, balance)
 
 

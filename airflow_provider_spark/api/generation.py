@@ -62,7 +62,7 @@ class Generation(BaseModel):
     Two generations are equal where these fields are, whatever else their replies said.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     id: str | None = None
     status: Status = "unknown"

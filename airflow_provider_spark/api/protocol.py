@@ -269,7 +269,7 @@ class Protocol:
     def _redirect(
         self, status: int, headers: Mapping[str, str], outcome: str, generation_id: str | None = None
     ) -> SparkDanceHostError:
-        target = show_url(self.endpoint.scrub(headers.get("location", ""), 2000))
+        target = show_url(self.endpoint.scrub(headers.get("location", ""), 2000)) or "a place that it doesn't name"
         return SparkDanceHostError(
             f"{self.endpoint.base_url} redirects (HTTP {status}) to {target}. Redirects aren't followed, since the key"
             f" belongs to the connection's own host. {outcome} Correct the connection's host.",

@@ -3,9 +3,9 @@
 import base64
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -66,9 +66,13 @@ def _web_url(url: str) -> str:
     return url
 
 
-def _not_blank(text: str) -> str:
+def _prompt(text: str) -> str:
     if not text.strip():
         raise ValueError
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _broken("must be whole Unicode text, without half a surrogate pair: no UTF-8 can carry it") from None
     return text
 
 
@@ -96,11 +100,11 @@ def open_data_uri(uri: str) -> Picture:
     head = _DATA_URI_HEAD.match(uri)
     if not head or head[1] not in FORMATS:
         raise _broken(f"must begin with data:image/<format>;base64, where <format> is one of {', '.join(FORMATS)}")
-    size = len(uri) - head.end()
-    if size // 4 * 3 - 2 >= MAX_BYTES:
+    encoded = uri[head.end() :]
+    if len(encoded) // 4 * 3 - 2 >= MAX_BYTES:
         raise _broken(f"must hold less than 30 MB ({MAX_BYTES:,} bytes) once decoded")
     try:
-        data = base64.b64decode(uri[head.end() :], validate=True)
+        data = _decoded(encoded)
     except ValueError:
         raise _broken("must hold padded base64 without white space after the comma") from None
     try:
@@ -112,8 +116,15 @@ def open_data_uri(uri: str) -> Picture:
     return picture
 
 
+def _decoded(encoded: str) -> bytes:
+    # Python's strict decoder takes superfluous padding.
+    if len(encoded) % 4 or "=" in encoded[:-2]:
+        raise ValueError
+    return base64.b64decode(encoded, validate=True)
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class ImageUrl(_Strict):
@@ -131,7 +142,7 @@ class TextContent(_Strict):
     """The prompt."""
 
     type: Literal["text"]
-    text: Annotated[str, AfterValidator(_not_blank)] = Field(description="must be text that says something")
+    text: Annotated[str, AfterValidator(_prompt)] = Field(description="must be text that says something")
 
 
 class ImageContent(_Strict):
@@ -223,7 +234,7 @@ class VideoRequest(_Strict):
         first_frame: str | None = None,
         last_frame: str | None = None,
         **parameters: Any,
-    ) -> "VideoRequest":
+    ) -> Self:
         """Build an order from a prompt and frames (URLs or data URIs) and the vendor's other parameters.
 
         What is None counts as not set. With a last frame, both frames get their roles.
@@ -246,12 +257,12 @@ class VideoRequest(_Strict):
         return cls._checked({"content": content, **given}, names)
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> "VideoRequest":
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Read the vendor's own form, `input[0].params`; as `model_validate`, but raises SparkDanceRequestError."""
         return cls._checked(dict(params), ())
 
     @classmethod
-    def _checked(cls, params: dict[str, Any], names: "list[str] | tuple[str, ...]") -> "VideoRequest":
+    def _checked(cls, params: dict[str, Any], names: Sequence[str]) -> Self:
         try:
             return cls.model_validate(params)
         except ValidationError as error:
@@ -353,7 +364,7 @@ def nearest_frames(seconds: float) -> int:
     wanted = seconds * FPS
     if not MIN_FRAMES - 2 <= wanted <= MAX_FRAMES + 2:
         limit = f"{MIN_FRAMES / FPS:.2f} to {MAX_FRAMES / FPS:.2f} ({MIN_FRAMES} to {MAX_FRAMES} frames)"
-        raise _request_error((f"seconds = {seconds}: must be from {limit}",))
+        raise _request_error((f"seconds = {show(seconds)}: must be from {limit}",))
     return min(max(25 + 4 * math.ceil((wanted - 27) / 4), MIN_FRAMES), MAX_FRAMES)
 
 
@@ -364,7 +375,7 @@ def _request_error(problems: tuple[str, ...]) -> SparkDanceRequestError:
     return error
 
 
-def _problem(detail: dict[str, Any], names: "list[str] | tuple[str, ...]") -> str:
+def _problem(detail: dict[str, Any], names: Sequence[str]) -> str:
     """Put one of pydantic's findings as `field = value: limit`."""
     loc = list(detail["loc"])
     field = ".".join(clean(str(part), 40) for part in loc)

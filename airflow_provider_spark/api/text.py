@@ -46,8 +46,8 @@ def show_url(url: str) -> str:
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return "<a URL that can't be read>"
-    rest = "?…" if parts.query else ""
-    return clean(f"{parts.scheme}://{host}{parts.path}{rest}", 120)
+    shown = parts._replace(netloc=host, query="…" if parts.query else "", fragment="")
+    return clean(shown.geturl(), 120)
 
 
 def show(value: object) -> str:

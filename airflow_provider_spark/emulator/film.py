@@ -59,7 +59,7 @@ class _Reel:
 
     def __init__(self, clip: Clip, picture: Callable[[str], Path]) -> None:
         self._clip = clip
-        chance = random.Random(f"{clip.seed}/{clip.prompt}")  # noqa: S311 - repeatable by design
+        chance = random.Random(f"{clip.seed}/{clip.prompt}")
         size = clip.width, clip.height
         first = _opened(clip.first_frame, picture)
         if first is None:

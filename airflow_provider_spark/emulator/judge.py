@@ -2,8 +2,8 @@
 
 Written from the vendor's parameter page and from nothing else in this package, so that a mistake here or in the
 client's own validation shows as a disagreement between the two. JSON types are taken at their word: `5.0`, `"5"` and
-`true` are no integers, and `null` is a value of the wrong type, not an absent one. Parameters that the page does not
-name are ignored.
+`true` are no integers, and `null` is a value of the wrong type, not an absent one (but for a role, which may be
+empty). Parameters that the page does not name are ignored.
 
 The page gives nineteen codes. Four of its limits have none of their own: `frames` answers with the code for the frame
 rate, and `callback_url`, `service_tier` and `execution_expires_after` with the one for a wrong format.
@@ -159,11 +159,14 @@ def _text(item: Mapping[str, object]) -> str:
 
 
 def _role(item: Mapping[str, object]) -> str:
-    """Take the role: "" where there is none, as the page lets the role of a single picture be empty."""
-    role = item.get("role", "")
-    if role not in ("", "first_frame", "last_frame"):
+    """Take the role: "" where there is none, as the page lets the role of a single picture be empty.
+
+    Empty is what is left out, `""` and, here alone, `null`.
+    """
+    role = item.get("role")
+    if role not in (None, "", "first_frame", "last_frame"):
         raise Refusal(INVALID_CONTENT_FORMAT, "role must be first_frame or last_frame")
-    return str(role)
+    return str(role or "")
 
 
 def _picture_url(item: Mapping[str, object]) -> str:

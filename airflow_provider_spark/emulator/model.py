@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 NAME: Final = "spark_dance_v1_0_pro"
@@ -62,7 +62,8 @@ def nearest_ratio(width: int, height: int) -> str:
 def cost_usd(width: int, height: int, frames: int, tier: str) -> Decimal:
     """Price a finished generation in USD, to the millionth: the token formula at list price."""
     tokens = Decimal(width * height * frames) / 1024
-    return (tokens * _USD_PER_MILLION_TOKENS[tier] / 1_000_000).quantize(Decimal("0.000001"))
+    usd = tokens * _USD_PER_MILLION_TOKENS[tier] / 1_000_000
+    return usd.quantize(Decimal("0.000001"), ROUND_HALF_UP)
 
 
 def typical_seconds(resolution: str, frames: int, tier: str) -> float:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from airflow_provider_spark.emulator.judge import INVALID_IMAGE_FORMAT, INVALID_IMAGE_URL, Refusal
 
-MAX_BYTES: Final = 30 * 1024 * 1024
+MAX_BYTES: Final = 30_000_000
 """The page's "less than 30 MB", of the decoded bytes: this many are one too many."""
 
 _FORMATS: Final = {
@@ -56,6 +56,10 @@ def open_picture(data: bytes, declared: str | None = None) -> Picture:
             # Before the pixels: a small file can claim a picture that fills the memory.
             _check_sides(width, height)
             image.load()
+        if actual == "png":
+            # Loading looks at the pixels, this at the checksums, and at the end of the file.
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                image.verify()
     except Refusal:
         raise
     except Exception as error:  # Pillow's readers raise whatever a broken file makes them stumble over

@@ -237,7 +237,7 @@ def _gradient(width: int, height: int, colours: tuple[Colour, ...]) -> Image.Ima
 def _grain() -> Image.Image:
     """Scatter grey around 128, one tile of it repeated over more than any film's size."""
     side = 256
-    chance = random.Random("grain")  # noqa: S311 - the same for all films
+    chance = random.Random("grain")
     shades = bytes(124 + value % 5 + value // 5 % 5 for value in range(256))
     tile = Image.frombytes("L", (side, side), chance.randbytes(side * side).translate(shades)).convert("RGB")
     grain = Image.new("RGB", (side * 10, side * 8))

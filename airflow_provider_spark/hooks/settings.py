@@ -33,6 +33,7 @@ KNOWN_EXTRAS = frozenset(
         "verify",
         "proxy",
         "allow_http",
+        "ledger_path",
     }
 )
 
@@ -54,6 +55,8 @@ class Settings:
     endpoint: Endpoint
     price_per_million_tokens: Decimal = LIST_PRICE
     pace: Pace = Pace()
+    ledger_path: str | None = None
+    """Folder in object storage that keeps the ledger's records and the orders' receipts."""
     unknown_extras: tuple[str, ...] = ()
 
     @property
@@ -97,6 +100,7 @@ class Settings:
                 endpoint=endpoint,
                 price_per_million_tokens=read("price_per_million_tokens", _price, default=LIST_PRICE),
                 pace=Pace(floor=floor, ceiling=ceiling),
+                ledger_path=read("ledger_path", _folder, default=None),
                 unknown_extras=tuple(sorted(set(extra) - KNOWN_EXTRAS)),
             )
         except (ValueError, SparkDanceConfigurationError) as error:
@@ -267,6 +271,18 @@ def _proxy(value: Any) -> str | None:
     if "?" in url or "#" in url or "@" in url.partition("://")[2].partition("/")[2]:
         raise ValueError("must be a URL whose user and password are percent-encoded")
     return url
+
+
+def _folder(value: Any) -> str | None:
+    path = _text(value)
+    if not path:
+        return None
+    _, separator, rest = path.partition("://")
+    if separator and ":" in rest.partition("/")[0].rpartition("@")[0]:
+        raise ValueError("must not hold a password; name an Airflow connection instead: s3://aws_default@bucket/folder")
+    if not separator and not path.startswith("/"):
+        raise ValueError("must be a URL such as s3://aws_default@bucket/folder or an absolute path")
+    return path
 
 
 def _boolean(value: Any) -> bool:

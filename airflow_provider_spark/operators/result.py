@@ -11,7 +11,7 @@ from airflow_provider_spark.api.request import FPS, MODEL
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.generation import Generation
-    from airflow_provider_spark.operators.order import Order
+    from airflow_provider_spark.ledger.order import Order
 
 # Bytes of JSON in plain ASCII; what is left out first where a result would be longer.
 RESULT_LIMIT: Final = 4096
@@ -67,13 +67,13 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         completed_at = generation.completed_at or now
         if not completed_at < YEAR_10000:  # no moment, whatever the vendor's metadata mean by it
             completed_at = now
-    resolution = generation.resolution or order["resolution"]
-    ratio = generation.ratio or (order["ratio"] if order["ratio"] != "adaptive" else None)
+    resolution = generation.resolution or order.resolution
+    ratio = generation.ratio or (order.ratio if order.ratio != "adaptive" else None)
     size = next((of[r] for name, of in PIXELS.items() if name == resolution for r in of if r == ratio), None)
-    width, height = size or (order["width"], order["height"])
-    duration = order["frames"] / FPS if order["frames"] else generation.duration
+    width, height = size or (order.width, order.height)
+    duration = order.frames / FPS if order.frames else generation.duration
     result = VideoResult(
-        generation_id=order["generation_id"],
+        generation_id=order.generation_id,
         map_index=map_index,
         status=generation.status,
         model=generation.model or MODEL,
@@ -90,13 +90,13 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         width=width,
         height=height,
         # -1 is how the vendor says that it chose one, not the one that it chose.
-        seed=order["seed"] if generation.seed is None or generation.seed < 0 else generation.seed,
+        seed=order.seed if generation.seed is None or generation.seed < 0 else generation.seed,
         cost_usd=float(generation.cost) if generation.cost is not None else None,
-        estimated_cost_usd=order["estimated_cost_usd"],
+        estimated_cost_usd=order.estimated_cost_usd,
         discount=generation.discount,
-        submitted_at=_iso(order["submitted_at"]),
-        completed_at=_iso(completed_at) if completed_at is not None else None,
-        elapsed_seconds=round(max(0.0, completed_at - order["submitted_at"]), 3) if completed_at is not None else None,
+        submitted_at=iso(order.submitted_at),
+        completed_at=iso(completed_at) if completed_at is not None else None,
+        elapsed_seconds=round(max(0.0, completed_at - order.submitted_at), 3) if completed_at is not None else None,
         metadata=generation.metadata,
     )
     for name in SPARE:
@@ -106,5 +106,6 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
     return result
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Return a moment, Unix seconds, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

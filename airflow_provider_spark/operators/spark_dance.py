@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from functools import cached_property
+from decimal import Decimal
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
-from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceTimeoutError
+from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRequestError, SparkDanceTimeoutError
 from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
+from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, Order, goes_on
 from airflow_provider_spark.links.spark_dance import SparkDanceVideoLink
 from airflow_provider_spark.operators import values
-from airflow_provider_spark.operators.failures import failing_for_good
-from airflow_provider_spark.operators.order import Order, place
+from airflow_provider_spark.operators.desk import Desk, Placed
+from airflow_provider_spark.operators.failures import failing_for_good, is_final, reworded
+from airflow_provider_spark.operators.interruption import Interruption
+from airflow_provider_spark.operators.job import ON_AMBIGUOUS_SUBMIT, ON_MODERATION, RESUBMITS, Job, Terms
+from airflow_provider_spark.operators.moderation import Moderated, noticing_moderation
 from airflow_provider_spark.operators.result import VideoResult, result_of
+from airflow_provider_spark.operators.retry_policy import delay_after_rate_limit
+from airflow_provider_spark.operators.waiting import Waiting
 from airflow_provider_spark.polling.schedule import Pace
 from airflow_provider_spark.polling.wait import Ask, GaveUp, Settled, Wait
 from airflow_provider_spark.triggers.events import from_event
@@ -35,27 +41,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_spark.api.generation import Generation
 
-# The vendor ends a generation by itself when it expires; this much later its word must be there.
-EXPIRY_GRACE = 600.0
-# How long after the trigger's own deadline Airflow may take the trigger for dead.
+# How long after the trigger's own deadline Airflow may take the trigger for dead, in seconds.
 DEAD_TRIGGER_GRACE = 60.0
 GENERATION_ID_KEY = "generation_id"
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """How the end of a generation is waited for; ``timeout`` in seconds from the submit."""
-
-    for_completion: bool
-    deferrable: bool
-    timeout: float | None
-    pace: Pace
 
 
 class SparkDanceGenerateVideoOperator(BaseOperator):
     """Render a video from a prompt, a first frame, or a first and a last frame.
 
-    The request is checked before any call, ordered once, and waited for on the triggerer.
+    The request is checked before any call, ordered once, and waited for on the triggerer. What
+    was ordered is kept in a ledger, so that a retry takes a paid render up instead of ordering another.
     The result is a small dict in XCom, see :class:`~airflow_provider_spark.operators.result.VideoResult`;
     the generation's id is there as ``generation_id`` as soon as the order is accepted.
 
@@ -91,10 +86,23 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         expiry and ten minutes. ``execution_timeout``, where it is shorter, counts instead.
     :param poll_interval: seconds between two polls; by default a schedule decides.
 
+    *Money*:
+
+    :param max_cost_usd: the most that the order may cost, in USD, by the estimate. Above it nothing is ordered.
+    :param on_ambiguous_submit: what follows where no one can tell whether the vendor took an order (its reply was
+        lost): ``"fail"`` ends the task for good, and clearing it orders again; ``"resubmit"`` lets Airflow's retries
+        order again, so ``retries`` must be set, and both orders may be charged.
+    :param on_moderation: what follows where the vendor's moderation refuses the order or the finished
+        video, which isn't billed then: ``"fail"`` ends the task for good; ``"resubmit"`` orders up to two more
+        times, each with another seed; ``"skip"`` skips the task. A task that collects the clips of mapped tasks
+        needs ``trigger_rule="none_failed"`` then, or it is skipped as well; it gets the other clips' results, each
+        with its ``map_index``.
+
     :param spark_dance_conn_id: the connection with the key.
 
-    :raises AirflowFailException: the failure can't be mended by a retry: the request breaks a
-        limit, the key, balance or content is refused, or no one can tell whether the order was taken.
+    :raises AirflowFailException: the failure can't be mended by a retry: the request breaks a limit or costs
+        too much, the key, balance or content is refused, or no one can tell whether the order was taken.
+    :raises AirflowSkipException: moderation refused it, and that is to skip the task.
     :raises SparkDanceError: anything else, which Airflow's retries may repeat.
     """
 
@@ -117,6 +125,9 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         "deferrable",
         "timeout",
         "poll_interval",
+        "max_cost_usd",
+        "on_ambiguous_submit",
+        "on_moderation",
         "spark_dance_conn_id",
     )
     operator_extra_links = (SparkDanceVideoLink(),)
@@ -143,6 +154,9 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         deferrable: bool | str = True,
         timeout: float | str | None = None,
         poll_interval: float | str | None = None,
+        max_cost_usd: Decimal | float | str | None = None,
+        on_ambiguous_submit: str = ON_AMBIGUOUS_SUBMIT[0],
+        on_moderation: str = ON_MODERATION[0],
         spark_dance_conn_id: str = SparkDanceHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -165,7 +179,13 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         self.deferrable = deferrable
         self.timeout = timeout
         self.poll_interval = poll_interval
+        self.max_cost_usd = max_cost_usd
+        self.on_ambiguous_submit = on_ambiguous_submit
+        self.on_moderation = on_moderation
         self.spark_dance_conn_id = spark_dance_conn_id
+        self._interruption = Interruption()
+        self._order: Order | None = None
+        delay_after_rate_limit(self)
 
     @cached_property
     def hook(self) -> SparkDanceHook:
@@ -173,36 +193,92 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         return SparkDanceHook(self.spark_dance_conn_id)
 
     def execute(self, context: Context) -> VideoResult:
-        """Check the request, order it once, and wait for it as asked."""
+        """Check the job, order it once or take up what was ordered before, wait, deliver."""
         with failing_for_good(ordered=False):
-            request = self._checked_request()
-            waiting = self._checked_waiting()
-            generation, order = self._order_once(context, request, waiting)
-        if not waiting.for_completion:
-            return self._result(context, generation, order)
-        if waiting.deferrable:
-            self._defer(order, waiting)
-        with failing_for_good(ordered=True):
-            return self._deliver(context, self._wait_here(order, waiting), order)
+            job, desk = self._checked_job(), self._desk(context)
+        return self._past_moderation(desk, partial(self._order_and_deliver, desk, job))
 
-    def execute_complete(self, context: Context, event: dict[str, Any], order: Order) -> VideoResult:
-        """Return the result, once the trigger has fired."""
-        with failing_for_good(ordered=True):
-            return self._deliver(context, from_event(event), order)
+    def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any]) -> VideoResult:
+        """Deliver the result, once the trigger has fired."""
+        desk = self._desk(context)
+        return self._past_moderation(desk, partial(self._deliver, desk, from_event(event), Order.model_validate(order)))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; a trigger that died or was never run is reported with its generation."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralError, TaskDeferralTimeout) as error:
-            ti = context["ti"]
-            generation_id = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=GENERATION_ID_KEY)
+            desk = self._desk(context)
+            generation_id = desk.generation_id
             kind = SparkDanceTimeoutError if isinstance(error, TaskDeferralTimeout) else SparkDanceError
             raise kind(
                 f"Airflow lost the trigger that waited for generation {generation_id} ({error}). "
-                "The render goes on at the vendor and is billed if it succeeds.",
+                f"The render goes on at the vendor and is billed if it succeeds. {desk.what_next(is_final=False)}",
                 generation_id=generation_id,
             ) from error
+
+    def on_kill(self) -> None:
+        """Say what becomes of the render. A submit that is under way is finished and recorded first."""
+        self._interruption.request()
+        if self._order is not None:
+            self.log.warning(self._left_behind(self._order))
+
+    @staticmethod
+    def _left_behind(order: Order) -> str:
+        return f"{goes_on(order.generation_id, order.estimated_cost_usd)} {TAKEN_UP_LATER}"
+
+    def _order_and_deliver(self, desk: Desk, job: Job) -> VideoResult:
+        with failing_for_good(ordered=False, retry_ambiguous=job.terms.resubmit_ambiguous):
+            placed = desk.order_once(job)
+        self._order = placed.order
+        with failing_for_good(ordered=True):
+            if job.waiting.for_completion:
+                end = self._wait(desk, placed, job.waiting)
+                return self._deliver(desk, end, placed.order)
+            generation = placed.generation or desk.hook_of(placed.order).get_generation(placed.order.generation_id)
+            desk.handed_over(placed.order)
+            return self._result(desk, generation, placed.order)
+
+    def _past_moderation(self, desk: Desk, render: Callable[[], VideoResult]) -> VideoResult:
+        while True:
+            try:
+                return render()
+            except Moderated as refusal:
+                render = partial(self._order_and_deliver, desk, self._job_after(refusal))
+
+    def _job_after(self, refusal: Moderated) -> Job:
+        with failing_for_good(ordered=False):
+            terms = self._checked_terms()
+        if terms.on_moderation == "skip":
+            raise AirflowSkipException(str(refusal)) from refusal.error
+        if terms.on_moderation == "fail" or refusal.resubmits >= RESUBMITS:
+            raise AirflowFailException(str(refusal)) from refusal.error
+        self.log.warning(
+            "%s It is ordered again with another seed (%d of at most %d times).",
+            refusal,
+            refusal.resubmits + 1,
+            RESUBMITS,
+        )
+        with failing_for_good(ordered=False):
+            return self._checked_job().reseeded(resubmits=refusal.resubmits + 1)
+
+    def _desk(self, context: Context) -> Desk:
+        return Desk(context, self.hook, self._interruption, self.log)
+
+    def _checked_job(self) -> Job:
+        checked: VideoRequest | SparkDanceRequestError
+        try:
+            checked = self._checked_request()
+        except SparkDanceRequestError as error:
+            checked = error
+        return Job(checked, self._checked_terms(), self._checked_waiting())
+
+    def _checked_terms(self) -> Terms:
+        return Terms(
+            max_cost_usd=values.usd("max_cost_usd", self.max_cost_usd),
+            on_ambiguous_submit=values.choice("on_ambiguous_submit", self.on_ambiguous_submit, ON_AMBIGUOUS_SUBMIT),
+            on_moderation=values.choice("on_moderation", self.on_moderation, ON_MODERATION),
+        )
 
     def _checked_request(self) -> VideoRequest:
         request = VideoRequest.compose(
@@ -230,101 +306,86 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         return Waiting(
             for_completion=values.boolean("wait_for_completion", self.wait_for_completion) is not False,
             deferrable=values.boolean("deferrable", self.deferrable) is not False,
-            timeout=values.seconds("timeout", self.timeout),
             pace=self.hook.settings.pace if interval is None else Pace(interval=interval),
+            timeout=values.seconds("timeout", self.timeout),
+            execution_timeout=self.execution_timeout,
         )
 
-    def _order_once(self, context: Context, request: VideoRequest, waiting: Waiting) -> tuple[Generation, Order]:
-        estimate = self.hook.estimate(request)
-        self.log.info(
-            "Ordering %s%dx%d, %d frames (%g s), %s tier: about %.4f USD.",
-            "" if estimate.exact else "at most ",
-            estimate.width,
-            estimate.height,
-            estimate.frames,
-            estimate.seconds,
-            estimate.tier,
-            estimate.usd,
-        )
-        submitted_at = time.time()
-        generation = self.hook.submit(request)
-        if generation.id is None:  # the client has made sure of it
-            raise SparkDanceError("The submit was accepted without an id.")
-        timeout = waiting.timeout or request.execution_expires_after + EXPIRY_GRACE
-        if self.execution_timeout is not None:
-            timeout = min(timeout, self.execution_timeout.total_seconds())
-        order = place(
-            request, estimate, generation_id=generation.id, submitted_at=submitted_at, deadline=submitted_at + timeout
-        )
-        self.log.info("The order is generation %s.", generation.id)
-        context["ti"].xcom_push(key=GENERATION_ID_KEY, value=generation.id)
-        return generation, order
+    def _wait(self, desk: Desk, placed: Placed, waiting: Waiting) -> Settled | GaveUp:
+        order = placed.order
+        hook = desk.hook_of(order)
+        wait = waiting.begin(order, taken_up=placed.is_taken_up, now=time.time())
+        decision: Ask | Settled | GaveUp = Ask(wait.first_ask(time.time(), random.random()))
+        if placed.is_taken_up:  # it may have ended long ago
+            wait, decision = self._ask(hook, wait)
+            if isinstance(decision, Ask) and wait.deadline > order.submitted_at + waiting.patience(order):
+                self.log.warning(
+                    "The time to wait for generation %s has passed and it still renders: waiting up to %.0f s more.",
+                    order.generation_id,
+                    wait.deadline - time.time(),
+                )
+        if isinstance(decision, Ask) and waiting.deferrable:
+            self._defer(order, wait)
+        while isinstance(decision, Ask):
+            self._interruption.sleep(decision.after, outcome=self._left_behind(order))
+            wait, decision = self._ask(hook, wait, reload_connection=decision.reload_connection)
+        return decision
 
-    def _defer(self, order: Order, waiting: Waiting) -> NoReturn:
-        pace = waiting.pace
+    def _ask(
+        self, hook: SparkDanceHook, wait: Wait, *, reload_connection: bool = False
+    ) -> tuple[Wait, Ask | Settled | GaveUp]:
+        decision: Ask | Settled | GaveUp
+        try:
+            if reload_connection:
+                hook.reload()
+            generation = hook.get_generation(wait.generation_id)
+        except SparkDanceError as error:
+            wait, decision = wait.after_fault(error, time.time(), random.random())
+        else:
+            wait, decision = wait.after_reply(generation, time.time(), random.random())
+        if not isinstance(decision, GaveUp) and decision.note is not None:
+            self.log.log(decision.note.level, decision.note.text)
+        return wait, decision
+
+    def _defer(self, order: Order, wait: Wait) -> NoReturn:
+        pace = wait.pace
         poll = {"floor": pace.floor, "ceiling": pace.ceiling}
         if pace.interval is not None:
             poll["interval"] = pace.interval
-        remaining = max(0.0, order["deadline"] - time.time())
+        remaining = max(0.0, wait.deadline - time.time())
         longest_step = pace.interval if pace.interval is not None else pace.ceiling
         self.defer(
             trigger=SparkDanceGenerationTrigger(
-                generation_id=order["generation_id"],
-                spark_dance_conn_id=self.spark_dance_conn_id,
-                submitted_at=order["submitted_at"],
-                deadline=order["deadline"],
-                shape=order["shape"],
+                generation_id=order.generation_id,
+                spark_dance_conn_id=order.connection_id,
+                submitted_at=order.submitted_at,
+                deadline=wait.deadline,
+                shape=order.shape,
                 poll=poll,
+                estimated_cost_usd=order.estimated_cost_usd,
             ),
             method_name=self.execute_complete.__name__,
-            kwargs={"order": order},
+            kwargs={"order": order.model_dump(mode="json")},
             timeout=timedelta(seconds=remaining + longest_step + DEAD_TRIGGER_GRACE),
         )
 
-    def _wait_here(self, order: Order, waiting: Waiting) -> Settled | GaveUp:
-        wait = Wait(order["generation_id"], order["submitted_at"], order["deadline"], order["shape"], waiting.pace)
-        client = self.hook.get_conn()
-        decision: Ask | Settled | GaveUp = Ask(wait.first_ask(time.time(), random.random()))
-        try:
-            while isinstance(decision, Ask):
-                time.sleep(decision.after)
-                try:
-                    if decision.reload_connection:
-                        self.hook.reload()
-                        client.close()
-                        client = self.hook.get_conn()
-                    generation = client.get(order["generation_id"])
-                except SparkDanceError as error:
-                    wait, decision = wait.after_fault(error, time.time(), random.random())
-                else:
-                    wait, decision = wait.after_reply(generation, time.time(), random.random())
-                if not isinstance(decision, GaveUp) and decision.note is not None:
-                    self.log.log(decision.note.level, decision.note.text)
-        finally:
-            client.close()
-        return decision
+    def _deliver(self, desk: Desk, end: Settled | GaveUp, order: Order) -> VideoResult:
+        with failing_for_good(ordered=True), noticing_moderation(resubmits=order.resubmits):
+            if isinstance(end, GaveUp):
+                raise self._waited_in_vain(end.error, desk)
+            generation = end.generation
+            if generation.is_failed:
+                failure = generation.failure()
+                desk.failed(order, generation, failure)
+                raise failure
+            if generation.video_url is None:
+                text = f"Generation {order.generation_id} is completed but the reply has no video."
+                raise self._waited_in_vain(SparkDanceError(text, generation_id=order.generation_id), desk)
+            desk.delivered(order, generation)
+            return self._result(desk, generation, order)
 
-    def _deliver(self, context: Context, end: Settled | GaveUp, order: Order) -> VideoResult:
-        if isinstance(end, GaveUp):
-            raise end.error
-        generation = end.generation
-        if generation.is_failed:
-            raise generation.failure()
-        if generation.video_url is None:
-            raise SparkDanceError(
-                f"Generation {order['generation_id']} is completed but the reply has no video.",
-                generation_id=order["generation_id"],
-            )
-        result = self._result(context, generation, order)
-        self.log.info(
-            "Generation %s is done after %.0f s; billed %s USD, estimated %.4f USD.",
-            order["generation_id"],
-            result["elapsed_seconds"],
-            generation.cost if generation.cost is not None else "an unknown number of",
-            order["estimated_cost_usd"],
-        )
-        return result
+    def _waited_in_vain(self, error: SparkDanceError, desk: Desk) -> SparkDanceError:
+        return reworded(error, f"{error} {desk.what_next(is_final=is_final(error, ordered=True))}")
 
-    def _result(self, context: Context, generation: Generation, order: Order) -> VideoResult:
-        map_index = context["ti"].map_index
-        return result_of(generation, order, map_index=-1 if map_index is None else map_index, now=time.time())
+    def _result(self, desk: Desk, generation: Generation, order: Order) -> VideoResult:
+        return result_of(generation, order, map_index=desk.attempt.map_index, now=time.time())

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from airflow_provider_spark.api.errors import SparkDanceRequestError
@@ -76,6 +78,35 @@ def seconds(field: str, value: Any) -> float | None:
     if not (math.isfinite(number) and 0 < number <= LONGEST_SECONDS):
         raise _refusal(field, value, f"a number of seconds above 0 and at most {LONGEST_SECONDS:.0f}")
     return number
+
+
+def usd(field: str, value: Any) -> Decimal | None:
+    """Return an amount in USD, 0 or more.
+
+    :raises SparkDanceRequestError: the value isn't one.
+    """
+    if _is_unset(value):
+        return None
+    amount = Decimal("NaN")
+    if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
+        with suppress(InvalidOperation):
+            amount = Decimal(str(value).strip())
+    if not amount.is_finite() or amount < 0:
+        raise _refusal(field, value, "an amount in USD of 0 or more")
+    return amount
+
+
+def choice(field: str, value: Any, choices: Sequence[str]) -> str:
+    """Return one of the choices, the first where the value isn't set.
+
+    :raises SparkDanceRequestError: the value is none of them.
+    """
+    chosen = text(field, value)
+    if chosen is None:
+        return choices[0]
+    if chosen not in choices:
+        raise _refusal(field, value, f"one of {', '.join(choices)}")
+    return chosen
 
 
 def picture_url(field: str, value: Any) -> str | None:

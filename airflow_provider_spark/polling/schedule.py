@@ -67,4 +67,5 @@ def next_step(*, age: float, progress: float | None, shape: Shape, pace: Pace, s
         step = min(step, max(remaining / 2, pace.floor))
     jitter = 1 + JITTER_SHARE * (2 * spread - 1)
     # At the ceiling too, or all that wait would ask together after a restart.
-    return max(min(step, ceiling / (1 + JITTER_SHARE)) * jitter, pace.floor)
+    spread_out = min(step, ceiling / (1 + JITTER_SHARE)) * jitter
+    return min(max(spread_out, pace.floor), ceiling)

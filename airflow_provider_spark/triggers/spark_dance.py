@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_spark.api.errors import SparkDanceConfigurationError, SparkDanceError
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
+from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, goes_on
 from airflow_provider_spark.polling.schedule import Pace, Shape
 from airflow_provider_spark.polling.wait import Ask, GaveUp, Settled, Wait
 from airflow_provider_spark.triggers.events import to_event
@@ -28,6 +29,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
     :param deadline: Unix seconds after which no poll is made.
     :param shape: ``pixels`` of a frame, ``frames`` and ``tier``: what decides how long it may take.
     :param poll: ``floor`` and ``ceiling`` of the time between polls, or a fixed ``interval``, in seconds.
+    :param estimated_cost_usd: what the render may cost, for the log.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
         deadline: float,
         shape: Shape,
         poll: dict[str, float],
+        estimated_cost_usd: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.generation_id = generation_id
@@ -47,6 +50,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
         self.deadline = deadline
         self.shape = shape
         self.poll = poll
+        self.estimated_cost_usd = estimated_cost_usd
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as they are kept in the database."""
@@ -59,12 +63,17 @@ class SparkDanceGenerationTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "shape": self.shape,
                 "poll": self.poll,
+                "estimated_cost_usd": self.estimated_cost_usd,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: how the generation, or the wait for it, has ended."""
         yield TriggerEvent(to_event(await self._wait()))  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Say what becomes of the render when a user clears or marks the waiting task (Airflow 3.3 and later)."""
+        self.log.warning("%s %s", goes_on(self.generation_id, self.estimated_cost_usd), TAKEN_UP_LATER)
 
     async def _wait(self) -> Settled | GaveUp:
         # Taken by name, so that what another version wrote beside them does no harm.

@@ -48,7 +48,10 @@ class Vendor:
     def __init__(self, emulator: RunningEmulator) -> None:
         self.emulator = emulator
         self.http = httpx.Client(
-            base_url=emulator.base_url, headers={"Authorization": f"Bearer {emulator.api_key}"}, timeout=30
+            base_url=emulator.base_url,
+            headers={"Authorization": f"Bearer {emulator.api_key}"},
+            timeout=30,
+            verify=False,
         )
 
     def submit(self, *content: dict[str, Any], **params: Any) -> httpx.Response:

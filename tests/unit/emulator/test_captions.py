@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 
 from airflow_provider_spark.emulator import captions
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=80)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=80)
 
 
 @given(TEXTS, st.integers(2, 40))
@@ -38,8 +38,6 @@ def test_every_chinese_character_has_a_shape_of_its_own() -> None:
 
 def test_a_long_prompt_stays_inside_the_picture() -> None:
     alpha = drawn("清晨港口 kite over the harbour " * 60).getchannel("A")
-    left = alpha.crop((0, 0, 8, 300)).getextrema()
-    assert left == (0, 0)
     assert alpha.crop((0, 0, 640, 120)).getbbox() is None
 
 

@@ -71,12 +71,13 @@ def test_a_data_uri_is_spelled_as_documented(prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda b: b[:-1], lambda b: b + "=", lambda b: b[:40] + "\n" + b[40:], lambda b: "-" + b[1:]]
+    ("old", "new"), [("iVBOR", "iVBO"), ("iVBOR", "iVBO\nR"), ("iVBOR", "-VBOR"), ("iVBOR", "=iVBOR")]
 )
-def test_base64_is_taken_at_its_word(spoil) -> None:  # type: ignore[no-untyped-def]
-    payload = base64.b64encode(picture()).decode()
+def test_base64_is_taken_at_its_word(old: str, new: str) -> None:
+    uri = data_uri(picture())
+    assert old in uri
     with pytest.raises(Refusal):
-        pictures.open_data_uri("data:image/png;base64," + spoil(payload))
+        pictures.open_data_uri(uri.replace(old, new, 1))
 
 
 @pytest.mark.parametrize(
@@ -120,10 +121,10 @@ def test_a_small_file_that_claims_a_huge_picture_is_refused_by_its_header() -> N
         pictures.open_picture(bomb)
 
 
-@given(
-    st.binary(max_size=200),
-    st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"RIFF"]),
-)
-def test_any_other_bytes_are_refused(data: bytes, beginning: bytes) -> None:
+BEGINNINGS = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"RIFF"]
+
+
+@given(st.sampled_from(BEGINNINGS), st.binary(max_size=200))
+def test_any_other_bytes_are_refused(beginning: bytes, rest: bytes) -> None:
     with pytest.raises(Refusal):
-        pictures.open_picture(beginning + data)
+        pictures.open_picture(beginning + rest)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_spark.api.generation import Generation
 from airflow_provider_spark.api.pricing import PIXELS, estimate
 from airflow_provider_spark.api.request import VideoRequest
-from airflow_provider_spark.operators.order import Order, place
+from airflow_provider_spark.ledger.order import Order
 from airflow_provider_spark.operators.result import VideoResult, result_of
 
 NOON = 1_800_000_000.0
@@ -48,7 +48,8 @@ KEYS = [
 def ordered(prompt: str | None = "A paper kite", **asked: Any) -> Order:
     """The record of an order made at noon."""
     request = VideoRequest.compose(prompt=prompt, **asked)
-    return place(request, estimate(request), generation_id="sd-1", submitted_at=NOON, deadline=NOON + 3600)
+    facts = {"generation_id": "sd-1", "connection_id": "spark_dance_default", "try_number": 1, "submitted_at": NOON}
+    return Order.placed(request, estimate(request), **facts)
 
 
 def result(

@@ -1,0 +1,1 @@
+"""What was ordered for a task instance, so that no retry pays twice."""

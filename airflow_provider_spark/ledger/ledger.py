@@ -1,0 +1,180 @@
+"""One task instance's record, kept in step in every place that it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import tenacity
+
+from airflow_provider_spark.ledger.record import Failure, Record, SparkDanceLedgerError, State, newest
+
+if TYPE_CHECKING:
+    from airflow_provider_spark.api.errors import SparkDanceGenerationFailedError
+    from airflow_provider_spark.ledger.decision import Attempt
+    from airflow_provider_spark.ledger.order import Order
+    from airflow_provider_spark.ledger.stores import Store
+
+# How often a word of an order that can't be unmade is tried to be written, and seconds between.
+WRITE_ATTEMPTS = 4
+WRITE_PAUSE = 0.5
+
+
+class Log(Protocol):
+    """A task's log: structlog's in Airflow, the standard library's elsewhere."""
+
+    def info(self, text: str, /, *args: Any) -> Any:
+        """Log what goes as it should."""
+
+    def warning(self, text: str, /, *args: Any) -> Any:
+        """Log what a user should know."""
+
+    def error(self, text: str, /, *args: Any) -> Any:
+        """Log what went wrong."""
+
+
+class Ledger:
+    """The record of one task instance.
+
+    What is written before an order must be written everywhere, or nothing is ordered. What is
+    written after it is tried a few times and then left, with a word in the log: an order that
+    is out is waited for all the same.
+
+    :param stores: the places; with none, the record lasts as long as this object.
+    :param attempt: the try of the task that writes.
+    :param log: the task's log.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        attempt: Attempt,
+        log: Log,
+        *,
+        sleep: Callable[[float], None] = tenacity.nap.sleep,
+    ) -> None:
+        self._stores = tuple(stores)
+        self._attempt = attempt
+        self._log = log
+        self._sleep = sleep
+        self._latest: Record | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a later attempt will find the record."""
+        return bool(self._stores)
+
+    @property
+    def record(self) -> Record | None:
+        """The record as it was written last, ``None`` where nothing was ever ordered.
+
+        :raises SparkDanceLedgerError: a place can't be read; what lies there may be newer than elsewhere.
+        """
+        return self._latest or self._found
+
+    @cached_property
+    def _found(self) -> Record | None:
+        return newest([record for store in self._stores if (record := store.read()) is not None])
+
+    def intend(self, *, fingerprint: dict[str, str], estimated_cost_usd: float, now: float) -> Record:
+        """Write, and return, that an order is about to go out. To be called right before each submit.
+
+        :raises SparkDanceLedgerError: it couldn't be written everywhere; don't order.
+        """
+        record = Record(
+            revision=self._revision(),
+            state="intent",
+            max_tries=self._attempt.max_tries,
+            try_number=self._attempt.try_number,
+            fingerprint=fingerprint,
+            submitting_at=now,
+            estimated_cost_usd=estimated_cost_usd,
+        )
+        try:
+            for store in self._stores:
+                store.write(record)
+        except SparkDanceLedgerError:
+            # Where it did get written it must not look like an order that was lost.
+            self._latest = record
+            self.refused()
+            raise
+        self._latest = record
+        return record
+
+    def refused(self) -> None:
+        """Write that nothing was ordered after all."""
+        self._note("refused")
+
+    def ambiguous(self) -> None:
+        """Write that the user is being told of an ambiguous submit."""
+        self._note("ambiguous")
+
+    def submitted(self, order: Order) -> None:
+        """Write that the vendor took the order."""
+        self._note("submitted", order=order)
+
+    def taken_up(self) -> None:
+        """Write that this attempt goes on with the order of an earlier one: a later retry is a retry of this one."""
+        if record := self.record:
+            self._note(record.state)
+
+    def failed(self, order: Order, error: SparkDanceGenerationFailedError) -> None:
+        """Write that the render failed."""
+        self._settle(order, "failed", failure=Failure.of(error))
+
+    def delivered(self, order: Order) -> bool:
+        """Write that the task is about to end with the order's outcome; return whether that is news."""
+        return self._settle(order, "delivered")
+
+    def _settle(self, order: Order, state: State, **outcome: Any) -> bool:
+        try:
+            record = self.record
+        except SparkDanceLedgerError as error:
+            # Without the record no later one can be written; the outcome is paid for and goes on.
+            self._log.error("The outcome of generation %s isn't in the ledger: %s", order.generation_id, error)
+            return True
+        if record is None or record.order is None or record.order.generation_id != order.generation_id:
+            # The record speaks of another order: a clear has overtaken this try, or it had no ledger then.
+            return True
+        was = record.state
+        self._note(state, **outcome)
+        return was != state
+
+    def _note(self, state: State, **changed: Any) -> None:
+        if (record := self.record) is None:
+            return
+        self._latest = record.model_copy(
+            update={
+                "revision": self._revision(),
+                "state": state,
+                "max_tries": self._attempt.max_tries,
+                "try_number": self._attempt.try_number,
+                **changed,
+            }
+        )
+        for store in self._stores:
+            self._write_patiently(store, self._latest)
+
+    def _write_patiently(self, store: Store, record: Record) -> None:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(SparkDanceLedgerError),
+            wait=tenacity.wait_random_exponential(multiplier=WRITE_PAUSE, max=4 * WRITE_PAUSE),
+            stop=tenacity.stop_after_attempt(WRITE_ATTEMPTS),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            retrying(store.write, record)
+        except SparkDanceLedgerError as error:
+            about = f" of generation {record.order.generation_id}" if record.order else ""
+            self._log.error(
+                "The ledger couldn't be brought to %r%s. The task goes on; should it fail, a later attempt may report "
+                "an ambiguous submit for it. %s",
+                record.state,
+                about,
+                error,
+            )
+
+    def _revision(self) -> int:
+        return self.record.revision + 1 if self.record else 1

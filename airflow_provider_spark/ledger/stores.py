@@ -1,0 +1,165 @@
+"""Where records lie: Airflow's task state store, and object storage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from airflow_provider_spark.ledger.record import Record, SparkDanceLedgerError, unreadable
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from airflow_provider_spark.ledger.decision import Attempt
+
+STATE_KEY = "spark_dance_ledger"
+
+
+class Store(Protocol):
+    """A place that keeps one record for a task instance."""
+
+    @property
+    def place(self) -> str:
+        """What to call it in a message."""
+
+    def read(self) -> Record | None:
+        """Return the record, ``None`` only where there certainly is none.
+
+        :raises SparkDanceLedgerError: the place can't be read, or what lies there can't be understood.
+        """
+
+    def write(self, record: Record) -> None:
+        """Put a record in the place of the one before.
+
+        :raises SparkDanceLedgerError: it couldn't be written.
+        """
+
+
+class TaskStateStore:
+    """Airflow's own store for a task instance (3.3 and later): it survives retries and clears, and goes with the run.
+
+    Records never expire there, since the row is deleted with its DAG run in any case and a retry
+    or a clear can come as late as the run is kept.
+    """
+
+    def __init__(self, accessor: Any) -> None:
+        self._accessor = accessor
+
+    @property
+    def place(self) -> str:
+        """What to call it in a message."""
+        return f"Airflow's task state store (key {STATE_KEY!r} of this task instance)"
+
+    def read(self) -> Record | None:
+        """Return the record, ``None`` where there is none."""
+        try:
+            value = self._accessor.get(STATE_KEY)
+        except Exception as error:
+            raise _unreachable("read from", self.place, error) from error
+        return None if value is None else Record.read(value, self.place)
+
+    def write(self, record: Record) -> None:
+        """Put a record in the place of the one before."""
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        try:
+            self._accessor.set(STATE_KEY, record.to_json(), retention=NEVER_EXPIRE)
+        except Exception as error:
+            raise _unreachable("written to", self.place, error) from error
+
+
+class Folder:
+    """A folder in object storage that holds JSON files.
+
+    :param path: a path or a URL as Airflow's ``ObjectStoragePath`` takes it, such as ``s3://aws_default@bucket/ledger``.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def read(self, name: str) -> str | None:
+        """Return a file's text, ``None`` where there is none.
+
+        ``exists()`` isn't asked, since fsspec answers ``False`` to an outage too.
+        """
+        try:
+            return self._file(name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a file, so that a reader finds the old text or the new one, never a part."""
+        file = self._file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
+        part.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        part.rename(file)
+
+    def show(self, name: str) -> str:
+        """Return what to call a file in a message."""
+        return f"{self._path.rstrip('/')}/{name}"
+
+    def _file(self, name: str) -> ObjectStoragePath:
+        # It costs an import of fsspec, which a DAG file needn't pay.
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        return ObjectStoragePath(self._path) / name
+
+
+class FolderStore:
+    """A record as a file in object storage, for every version of Airflow."""
+
+    def __init__(self, folder: Folder, attempt: Attempt) -> None:
+        self._folder = folder
+        self._name = record_name(attempt)
+
+    @property
+    def place(self) -> str:
+        """What to call it in a message."""
+        return self._folder.show(self._name)
+
+    def read(self) -> Record | None:
+        """Return the record, ``None`` where there is none."""
+        try:
+            text = self._folder.read(self._name)
+        except UnicodeDecodeError as error:
+            raise unreadable(self.place, str(error)) from None
+        except Exception as error:
+            raise _unreachable("read from", self.place, error) from error
+        if text is None:
+            return None
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise unreadable(self.place, str(error)) from None
+        return Record.read(value, self.place)
+
+    def write(self, record: Record) -> None:
+        """Put a record in the place of the one before."""
+        try:
+            self._folder.write(self._name, record.to_json())
+        except Exception as error:
+            raise _unreachable("written to", self.place, error) from error
+
+
+def record_name(attempt: Attempt) -> str:
+    """Return the file name of a task instance's record: a hash, since ids may hold what a file name can't."""
+    key = json.dumps([attempt.dag_id, attempt.run_id, attempt.task_id, attempt.map_index])
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
+
+
+def receipt_name(generation_id: str, submitted_at: float) -> str:
+    """Return the file name of an order's receipt: by day, then by time."""
+    moment = datetime.fromtimestamp(submitted_at, UTC)
+    return f"orders/{moment:%Y-%m-%d}/{moment:%H%M%S}-{quote(generation_id, safe='')}.json"
+
+
+def _unreachable(verb: str, place: str, error: Exception) -> SparkDanceLedgerError:
+    return SparkDanceLedgerError(
+        f"The ledger's record can't be {verb} {place} at the moment ({type(error).__name__}: {error})."
+    )

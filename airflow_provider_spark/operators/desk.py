@@ -1,0 +1,266 @@
+"""Ordering once: the ledger is asked first and written around each submit, so that no attempt pays twice."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from airflow_provider_spark.api.errors import SparkDanceAmbiguousSubmitError, SparkDanceError, SparkDanceRequestError
+from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
+from airflow_provider_spark.ledger.decision import Attempt, Step, decide
+from airflow_provider_spark.ledger.fingerprint import fingerprint
+from airflow_provider_spark.ledger.ledger import Ledger, Log
+from airflow_provider_spark.ledger.order import Order, goes_on
+from airflow_provider_spark.ledger.record import SparkDanceLedgerError
+from airflow_provider_spark.ledger.stores import Folder, FolderStore, Store, TaskStateStore
+from airflow_provider_spark.operators.in_place import in_place
+from airflow_provider_spark.operators.interruption import Interruption, finishing_first
+from airflow_provider_spark.operators.moderation import noticing_moderation
+from airflow_provider_spark.operators.receipts import Receipts
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_spark.api.errors import SparkDanceGenerationFailedError
+    from airflow_provider_spark.api.generation import Generation
+    from airflow_provider_spark.api.pricing import Estimate
+    from airflow_provider_spark.api.request import VideoRequest
+    from airflow_provider_spark.ledger.record import Record
+    from airflow_provider_spark.operators.job import Job, Terms
+
+GENERATION_ID_KEY = "generation_id"
+
+_NOTHING_ORDERED = "Nothing was ordered."
+_UNHEARD_OF = "An earlier try of this task has sent an order, and no one can tell whether the vendor took it."
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order to wait for; ``generation`` is the vendor's reply to it, ``None`` where an earlier attempt got that."""
+
+    order: Order
+    generation: Generation | None = None
+
+    @property
+    def is_taken_up(self) -> bool:
+        """Whether an earlier attempt made it."""
+        return self.generation is None
+
+
+class Desk:
+    """Where one attempt orders, and where the outcome is written down."""
+
+    def __init__(self, context: Context, hook: SparkDanceHook, interruption: Interruption, log: Log) -> None:
+        self.attempt = Attempt.of(context["ti"])
+        self._ti = context["ti"]
+        self._hook = hook
+        self._interruption = interruption
+        self._log = log
+        stores: list[Store] = []
+        if (accessor := context.get("task_state_store")) is not None:
+            stores.append(TaskStateStore(accessor))
+        path = hook.settings.ledger_path
+        folder = Folder(path) if path else None
+        if folder is not None:
+            stores.append(FolderStore(folder, self.attempt))
+        self._ledger = Ledger(stores, self.attempt, log)
+        self._receipts = Receipts(folder, self.attempt, log)
+
+    @property
+    def generation_id(self) -> str | None:
+        """The generation that was ordered last, as far as it can be told."""
+        with suppress(SparkDanceLedgerError):
+            if (record := self._ledger.record) and record.order:
+                return record.order.generation_id
+        ti = self._ti
+        found: str | None = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=GENERATION_ID_KEY)
+        return found
+
+    def what_next(self, *, is_final: bool) -> str:
+        """Say what to do after a wait that failed, for the person who reads the log.
+
+        :param is_final: no retry follows, whatever the task's ``retries`` are.
+        """
+        if not self._ledger.is_kept:
+            return "It isn't in any ledger: a retry or a clear orders, and pays, anew."
+        if is_final or self.attempt.is_last:
+            return "No retry follows; clear the task, and it takes the paid render up again."
+        return "The next retry takes the paid render up again."
+
+    def hook_of(self, order: Order) -> SparkDanceHook:
+        """Return the hook of the connection that an order went out with."""
+        same = order.connection_id == self._hook.spark_dance_conn_id
+        return self._hook if same else SparkDanceHook(order.connection_id)
+
+    def order_once(self, job: Job) -> Placed:
+        """Order, or take up what an earlier attempt has ordered.
+
+        A job that follows a refusal by moderation is ordered in any case: what was ordered before is known.
+
+        :raises SparkDanceRequestError: it may cost more than the terms allow; no call was made.
+        :raises SparkDanceAmbiguousSubmitError: no one can tell whether this attempt, or an earlier one, has ordered.
+        :raises SparkDanceGenerationFailedError: an earlier order failed, and a new one would too.
+        :raises Moderated: moderation refused it.
+        :raises SparkDanceError: the vendor didn't take it.
+        """
+        with noticing_moderation(resubmits=job.resubmits):
+            placed = self._order(job) if job.resubmits else self._order_or_take_up(job)
+        self._ti.xcom_push(key=GENERATION_ID_KEY, value=placed.order.generation_id)
+        return placed
+
+    def failed(self, order: Order, generation: Generation, error: SparkDanceGenerationFailedError) -> None:
+        """Write down that the render failed."""
+        self._ledger.failed(order, error)
+        self._receipts.ended(order, generation)
+
+    def delivered(self, order: Order, generation: Generation) -> None:
+        """Write down that the task is about to end with the outcome."""
+        is_news = self._ledger.delivered(order)
+        self._receipts.ended(order, generation, count=is_news)
+
+    def handed_over(self, order: Order) -> None:
+        """Write down that the task is about to end with the order itself."""
+        self._ledger.delivered(order)
+
+    def _order_or_take_up(self, job: Job) -> Placed:
+        record = self._ledger.record
+        decision = decide(record, self.attempt, self._fingerprint(job), resubmit_ambiguous=job.terms.resubmit_ambiguous)
+        if record is None:
+            return self._order(job)
+        if decision.step is Step.REPORT_AMBIGUOUS:
+            self._ledger.ambiguous()
+            raise _ambiguous(_UNHEARD_OF, record, job.terms)
+        if record.order is None:
+            if record.state != "refused":
+                self._log.warning("%s It is ordered again; both may be charged.", _sent(_UNHEARD_OF, record))
+            return self._order(job)
+        if decision.step is Step.FAIL and record.error is not None:
+            with noticing_moderation(resubmits=record.order.resubmits):
+                raise record.error
+        if decision.step is Step.TAKE_UP:
+            return self._take_up(record.order, decision.changed)
+        if decision.step is Step.LOOK_THEN_ORDER:
+            self._look(record.order, decision.changed)
+        return self._order(job)
+
+    def _order(self, job: Job) -> Placed:
+        request = job.request
+        estimate = self._hook.estimate(request)
+        self._check_price(estimate, job.terms)
+        if not self._ledger.is_kept:
+            self._log.warning(
+                "There is no ledger: this Airflow has no task state store (it comes with 3.3), and the connection's "
+                "extra has no ledger_path. Should this try fail after the order, a retry orders, and pays, again."
+            )
+        sleep = partial(self._interruption.sleep, outcome=_NOTHING_ORDERED)
+        return in_place(self._log, sleep)(self._submit, job, request, estimate)
+
+    def _submit(self, job: Job, request: VideoRequest, estimate: Estimate) -> Placed:
+        self._interruption.check(_NOTHING_ORDERED)
+        with finishing_first():
+            intent = self._ledger.intend(
+                fingerprint=self._fingerprint(job) or {}, estimated_cost_usd=float(estimate.usd), now=time.time()
+            )
+            try:
+                generation = self._hook.submit(request)
+            except SparkDanceAmbiguousSubmitError as error:
+                self._ledger.ambiguous()
+                raise _ambiguous(str(error), intent, job.terms) from error
+            except SparkDanceError:
+                self._ledger.refused()
+                raise
+            order = Order.placed(
+                request,
+                estimate,
+                generation_id=generation.id,  # the client has made sure that there is one
+                connection_id=self._hook.spark_dance_conn_id,
+                try_number=self.attempt.try_number,
+                submitted_at=intent.submitting_at,
+                resubmits=job.resubmits,
+            )
+            self._ledger.submitted(order)
+            self._receipts.accepted(order, generation)
+        return Placed(order, generation)
+
+    def _take_up(self, order: Order, changed: tuple[str, ...]) -> Placed:
+        self._log.info(
+            "Generation %s, ordered by try %d at %s, is taken up; nothing is ordered.",
+            order.generation_id,
+            order.try_number,
+            _utc(order.submitted_at),
+        )
+        if changed:
+            self._log.warning(
+                "The task's request has changed since then: %s. The paid order counts; to order anew, clear the task.",
+                ", ".join(changed),
+            )
+        self._ledger.taken_up()
+        return Placed(order)
+
+    def _look(self, order: Order, changed: tuple[str, ...]) -> None:
+        self._log.warning(
+            "The task was cleared and its request has changed (%s): a new order takes the place of generation %s.",
+            ", ".join(changed),
+            order.generation_id,
+        )
+        try:
+            generation = self.hook_of(order).get_generation(order.generation_id)
+        except SparkDanceError as error:
+            self._log.warning("What became of the earlier one can't be told: %s", error)
+            return
+        video = f" Its video is at {generation.video_url}" if generation.video_url else ""
+        self._log.warning("Generation %s is %s.%s", order.generation_id, generation.vendor_status, video)
+        if generation.is_terminal:
+            self._receipts.ended(order, generation)
+        else:
+            self._log.warning(goes_on(order.generation_id, order.estimated_cost_usd))
+
+    def _check_price(self, estimate: Estimate, terms: Terms) -> None:
+        at_most = "" if estimate.exact else "at most "
+        self._log.info(
+            "Ordering %s%dx%d, %d frames (%g s), %s tier: about %.4f USD.",
+            at_most,
+            estimate.width,
+            estimate.height,
+            estimate.frames,
+            estimate.seconds,
+            estimate.tier,
+            estimate.usd,
+        )
+        if terms.max_cost_usd is not None and estimate.usd > terms.max_cost_usd:
+            raise SparkDanceRequestError(
+                f"The order would cost {at_most}about {estimate.usd:.4f} USD, more than "
+                f"max_cost_usd = {terms.max_cost_usd}. Nothing was ordered."
+            )
+
+    def _fingerprint(self, job: Job) -> dict[str, str] | None:
+        if isinstance(job.checked, SparkDanceRequestError):
+            return None
+        base_url = self._hook.settings.endpoint.base_url
+        return fingerprint(job.checked, connection_id=self._hook.spark_dance_conn_id, base_url=base_url)
+
+
+def _ambiguous(text: str, record: Record, terms: Terms) -> SparkDanceAmbiguousSubmitError:
+    if terms.resubmit_ambiguous:
+        advice = 'Airflow\'s next retry orders again, as on_ambiguous_submit="resubmit" asks.'
+    else:
+        advice = (
+            "Look in the vendor's console for a generation of that second. Clearing this task orders again, "
+            "and accepts that both may be charged."
+        )
+    return SparkDanceAmbiguousSubmitError(f"{_sent(text, record)} {advice}")
+
+
+def _sent(text: str, record: Record) -> str:
+    return (
+        f"{text} It was sent at {_utc(record.submitting_at)}; "
+        f"if it was taken and renders, it costs about {record.estimated_cost_usd:.4f} USD."
+    )
+
+
+def _utc(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

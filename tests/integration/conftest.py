@@ -1,0 +1,56 @@
+"""A real Airflow and the emulator over a real socket, started once for all integration tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_spark.emulator import RunningEmulator, running_emulator
+from demo.local_airflow import LocalAirflow, local_airflow
+from tests.integration.redirecting_host import RedirectingHost, redirecting_host
+
+KEY = "sk-integration-5f0c1d7e9a"
+DAGS = Path(__file__).parent / "dags"
+# A task that defers for less than about six seconds can lose a race inside Airflow: its worker
+# reports the deferral up to five seconds late.
+RENDER_SECONDS = 8.0
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[RunningEmulator]:
+    with running_emulator(api_key=KEY, render_seconds=RENDER_SECONDS, seed=1) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def wrong_host(emulator: RunningEmulator) -> Iterator[RedirectingHost]:
+    with redirecting_host(emulator.base_url) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    emulator: RunningEmulator, wrong_host: RedirectingHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalAirflow]:
+    authority = emulator.base_url.removeprefix("http://")
+    pace = {"poll_floor": 0.5, "poll_ceiling": 1}
+    connections: dict[str, dict[str, Any]] = {
+        # Pasted as people do: the word Bearer before it, a line break behind it.
+        "SPARK_DANCE_DEFAULT": {"host": emulator.base_url, "password": f"Bearer {KEY}\n", "extra": pace},
+        "WRONG_KEY": {"host": emulator.base_url, "password": "sk-of-somebody-else"},
+        "BROKEN_KEY": {"host": emulator.base_url, "password": f"{KEY}\x07{KEY}"},
+        "REDIRECTING": {"host": wrong_host.base_url, "password": KEY},
+    }
+    env = {
+        f"AIRFLOW_CONN_{name}": json.dumps({"conn_type": "spark_dance", **fields})
+        for name, fields in connections.items()
+    }
+    env["AIRFLOW_CONN_AS_URI"] = f"spark-dance://:{KEY}@{authority}/model?poll_floor=0.5&poll_ceiling=1"
+    with local_airflow(tmp_path_factory.mktemp("airflow"), DAGS, env=env) as airflow:
+        for dag_id in ("one_clip", "catalogue"):
+            airflow.unpause(dag_id)
+        yield airflow

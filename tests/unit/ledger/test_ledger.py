@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from airflow_provider_spark.api.errors import SparkDanceGenerationFailedError
+from airflow_provider_spark.ledger.decision import Attempt
+from airflow_provider_spark.ledger.ledger import Ledger
+from airflow_provider_spark.ledger.record import Record, SparkDanceLedgerError
+from airflow_provider_spark.ledger.stores import Store
+from tests.unit.ledger.helpers import FINGERPRINT, a_record, an_attempt, an_order
+
+
+class Shelf:
+    """A place for a record that fails on demand: for the next ``faults`` reads or writes."""
+
+    place = "a shelf"
+
+    def __init__(self, record: Record | None = None) -> None:
+        self.record = record
+        self.faults = 0
+
+    def read(self) -> Record | None:
+        self._fail()
+        return self.record
+
+    def write(self, record: Record) -> None:
+        self._fail()
+        self.record = record
+
+    def _fail(self) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise SparkDanceLedgerError("the shelf is out of reach")
+
+
+def ledger_of(*shelves: Shelf, attempt: Attempt | None = None) -> Ledger:
+    stores: Sequence[Store] = shelves
+    return Ledger(stores, attempt or an_attempt(), logging.getLogger("test"), sleep=lambda _: None)
+
+
+def intend(ledger: Ledger) -> Record:
+    return ledger.intend(fingerprint=FINGERPRINT, estimated_cost_usd=0.1, now=5.0)
+
+
+def test_the_life_of_an_order_is_written_in_every_place() -> None:
+    shelves = Shelf(), Shelf()
+    ledger = ledger_of(*shelves)
+    told = []
+    intend(ledger)
+    told.append(shelves[0].record)
+    ledger.submitted(an_order())
+    told.append(shelves[0].record)
+    ledger.delivered(an_order())
+    told.append(shelves[0].record)
+    assert [record.state for record in told if record] == ["intent", "submitted", "delivered"]
+    assert [record.revision for record in told if record] == [1, 2, 3]
+    assert shelves[1].record == shelves[0].record
+
+
+def test_each_word_carries_the_try_and_max_tries_of_who_wrote_it() -> None:
+    shelf = Shelf(a_record("submitted", try_number=1, max_tries=3))
+    ledger_of(shelf, attempt=an_attempt(try_number=4, max_tries=7)).taken_up()
+    assert shelf.record is not None
+    assert (shelf.record.try_number, shelf.record.max_tries) == (4, 7)
+    assert shelf.record.order == an_order()
+
+
+def test_of_two_places_the_later_word_counts_and_is_carried_to_both() -> None:
+    stale, fresh = Shelf(a_record("intent", revision=1)), Shelf(a_record("submitted", revision=2))
+    ledger = ledger_of(stale, fresh)
+    assert ledger.record == fresh.record
+    ledger.delivered(an_order())
+    assert stale.record == fresh.record
+    assert stale.record is not None
+    assert (stale.record.state, stale.record.revision) == ("delivered", 3)
+
+
+def test_a_place_that_cannot_be_read_is_an_error_even_if_another_can() -> None:
+    broken = Shelf()
+    broken.faults = 1
+    ledger = ledger_of(Shelf(a_record("refused")), broken)
+    with pytest.raises(SparkDanceLedgerError):
+        _ = ledger.record
+    assert ledger.record == a_record("refused"), "it is asked again, not remembered as empty"
+
+
+def test_an_intent_must_be_written_everywhere_and_is_taken_back_where_it_was() -> None:
+    good, broken = Shelf(), Shelf()
+    ledger = ledger_of(good, broken)
+    assert ledger.record is None
+    broken.faults = 1
+    with pytest.raises(SparkDanceLedgerError):
+        intend(ledger)
+    assert good.record is not None
+    assert good.record.state == "refused"
+
+
+def test_a_word_of_an_order_that_is_out_is_written_again_until_it_sticks() -> None:
+    shelf = Shelf()
+    ledger = ledger_of(shelf)
+    intend(ledger)
+    shelf.faults = 3
+    ledger.submitted(an_order())
+    assert shelf.record is not None
+    assert shelf.record.state == "submitted"
+
+
+def test_an_order_that_is_out_goes_on_even_if_it_cannot_be_written_down(caplog: pytest.LogCaptureFixture) -> None:
+    shelf, other = Shelf(), Shelf()
+    ledger = ledger_of(shelf, other)
+    intend(ledger)
+    shelf.faults = 99
+    ledger.submitted(an_order("sd-7"))
+    assert "'submitted' of generation sd-7" in caplog.text
+    assert other.record is not None
+    assert other.record.state == "submitted"
+    assert ledger.record == other.record
+
+
+def test_the_outcome_of_another_order_is_not_written_over_the_record() -> None:
+    shelf = Shelf(a_record("submitted", order=an_order("sd-new")))
+    before = shelf.record
+    ledger_of(shelf).delivered(an_order("sd-old"))
+    ledger_of(shelf).failed(an_order("sd-old"), SparkDanceGenerationFailedError("it broke"))
+    assert shelf.record == before
+
+
+def test_an_outcome_is_not_lost_where_the_ledger_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf(a_record("submitted"))
+    shelf.faults = 99
+    assert ledger_of(shelf).delivered(an_order("sd-7"))
+    assert "generation sd-7 isn't in the ledger" in caplog.text
+
+
+def test_a_second_delivery_is_no_news() -> None:
+    ledger = ledger_of(Shelf(a_record("submitted")))
+    assert ledger.delivered(an_order())
+    assert not ledger.delivered(an_order())
+
+
+def test_a_failure_keeps_what_decides_about_a_new_order() -> None:
+    shelf = Shelf(a_record("submitted"))
+    error = SparkDanceGenerationFailedError("it broke", code="003005095", vendor_message="sorry")
+    ledger_of(shelf).failed(an_order(), error)
+    assert shelf.record is not None
+    assert shelf.record.error is not None
+    assert (str(shelf.record.error), shelf.record.error.code, shelf.record.error.vendor_message) == (
+        "it broke",
+        "003005095",
+        "sorry",
+    )
+    assert shelf.record.may_reorder
+
+
+def test_without_a_place_the_record_lasts_for_the_attempt() -> None:
+    ledger = ledger_of()
+    assert not ledger.is_kept
+    assert ledger.record is None
+    intend(ledger)
+    ledger.submitted(an_order())
+    assert ledger.record is not None
+    assert ledger.record.state == "submitted"
