@@ -71,11 +71,18 @@ class Desk:
         self._receipts = Receipts(folder, self.attempt, log)
 
     @property
+    def order_on_record(self) -> Order | None:
+        """The order that the ledger tells of, as far as it can be read."""
+        with suppress(SparkDanceLedgerError):
+            if record := self._ledger.record:
+                return record.order
+        return None
+
+    @property
     def generation_id(self) -> str | None:
         """The generation that was ordered last, as far as it can be told."""
-        with suppress(SparkDanceLedgerError):
-            if (record := self._ledger.record) and record.order:
-                return record.order.generation_id
+        if order := self.order_on_record:
+            return order.generation_id
         ti = self._ti
         found: str | None = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=GENERATION_ID_KEY)
         return found
@@ -111,6 +118,17 @@ class Desk:
             placed = self._order(job) if job.resubmits else self._order_or_take_up(job)
         self._ti.xcom_push(key=GENERATION_ID_KEY, value=placed.order.generation_id)
         return placed
+
+    def reconstructed(self, request: VideoRequest, generation: Generation) -> Order:
+        """Return the order that must have led to a generation, where neither a deferral nor a ledger tells of it."""
+        return Order.placed(
+            request,
+            self._hook.estimate(request),
+            generation_id=generation.id,
+            connection_id=self._hook.spark_dance_conn_id,
+            try_number=self.attempt.try_number,
+            submitted_at=generation.created_at or time.time(),
+        )
 
     def failed(self, order: Order, generation: Generation, error: SparkDanceGenerationFailedError) -> None:
         """Write down that the render failed."""

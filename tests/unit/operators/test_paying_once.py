@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,11 +21,14 @@ from airflow_provider_spark.api.errors import (
     SparkDanceGenerationFailedError,
     SparkDanceNotFoundError,
     SparkDanceRateLimitError,
+    SparkDanceTimeoutError,
     SparkDanceUnreachableError,
     SparkDanceVendorError,
 )
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError
 from airflow_provider_spark.operators import in_place, interruption
+from airflow_provider_spark.polling.schedule import Shape
+from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
 from tests.unit.operators.paying import (
     MODERATED,
     RENDERING,
@@ -430,6 +433,68 @@ class TestFailedWait:
         task.vendor.poll_faults = [SparkDanceNotFoundError("unknown")] * 3
         task.vendor.renders["sd-1"] = completed()
         assert task.retry().attempt()["generation_id"] == "sd-1"
+
+
+class TestResume:
+    @pytest.mark.parametrize("with_ledger", [True, False])
+    def test_dag_test_which_loses_what_was_deferred_gets_the_result_too(self, with_ledger: bool) -> None:
+        usual = Task().attempt(deferrable=True, seed=5)
+        task = Task(loses_kwargs=True) if with_ledger else Task(store=None, loses_kwargs=True)
+        result = task.attempt(deferrable=True, seed=5)
+        times = {"submitted_at", "completed_at", "elapsed_seconds"}
+        assert {key: result[key] for key in result if key not in times} == {
+            key: usual[key] for key in usual if key not in times
+        }
+
+    def test_a_video_that_was_too_long_for_the_event_is_asked_for_again(self) -> None:
+        url = "https://results.example/sd-1.mp4?signature=" + "x" * 5000
+        task = Task(Vendor(fates=[{"status": "completed", "output": [{"content": [{"type": "video", "url": url}]}]}]))
+        assert task.attempt(deferrable=True)["status"] == "completed"
+        assert task.vendor.polls == ["sd-1", "sd-1"]
+
+    @pytest.mark.parametrize(
+        ("reason", "kind"), [("Trigger timeout", SparkDanceTimeoutError), ("Trigger failure", SparkDanceError)]
+    )
+    def test_a_trigger_that_died_is_reported_with_its_generation_and_taken_up(
+        self, reason: str, kind: type[SparkDanceError]
+    ) -> None:
+        task = Task(Vendor(fates=[RENDERING]))
+        operator = task.operator(deferrable=True)
+        with pytest.raises(TaskDeferred):
+            operator.execute(task.context)
+        with pytest.raises(kind, match=r"generation sd-1.*next retry takes the paid render up"):
+            operator.resume_execution("__fail__", {"error": reason, "traceback": None}, task.context)
+        task.vendor.renders["sd-1"] = completed()
+        assert task.retry().attempt(deferrable=True)["generation_id"] == "sd-1"
+        assert task.orders == 1
+
+
+class TestKill:
+    def test_while_nothing_is_ordered_there_is_nothing_to_say(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Task().operator().on_kill()
+        assert "cancel" not in capsys.readouterr().out
+
+    async def test_a_user_who_ends_a_waiting_task_is_told_that_the_render_goes_on(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        task = Task()
+        with pytest.raises(TaskDeferred) as deferral:
+            task.operator(deferrable=True).execute(task.context)
+        _, arguments = deferral.value.trigger.serialize()
+        await SparkDanceGenerationTrigger(**arguments).on_kill()
+        told = capsys.readouterr()
+        assert "no cancel: generation sd-1 goes on, and about 0.1215 USD is billed" in told.out + told.err
+
+    async def test_a_wait_from_before_the_upgrade_has_no_price_to_tell(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shape = Shape(pixels=1, frames=1, tier="default")
+        trigger = SparkDanceGenerationTrigger(
+            generation_id="sd-9", spark_dance_conn_id="c", submitted_at=0, deadline=1, shape=shape, poll={}
+        )
+        await trigger.on_kill()
+        told = capsys.readouterr()
+        assert "generation sd-9 goes on, and what it costs is billed" in told.out + told.err
 
 
 def steps_of(task: Task, **parameters: Any) -> list[str]:
