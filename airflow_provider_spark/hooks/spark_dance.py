@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_spark.api.pricing import Estimate
     from airflow_provider_spark.api.request import VideoRequest
 
+# An id that the vendor gives to no generation.
+_PROBE = "connection-test"
+
 
 class SparkDanceHook(BaseHook):
     """Reads a ``spark_dance`` connection and opens clients with it.
@@ -113,23 +116,21 @@ class SparkDanceHook(BaseHook):
         """Check host and key without paying: ask for a generation that can't exist."""
         try:
             host = self.reload().endpoint.base_url
-            self.get_generation("connection-test")
+            self.get_generation(_PROBE)
         except SparkDanceNotFoundError as error:
             if not error.in_vendor_form:
-                return False, _not_the_vendor(host, error)
+                return False, _not_the_vendor(host, f"It says HTTP {error.http_status} to a poll.")
         except SparkDanceAuthenticationError as error:
-            return False, f"The key was refused. {error}"
+            return False, f"The key was refused. {_without_probe(error)}"
         except SparkDanceAccountError as error:
-            return False, f"The key was recognised, but the account may not order. {error}"
+            return False, f"The key was recognised, but the account may not order. {_without_probe(error)}"
         except (SparkDanceHostError, SparkDanceUnreachableError, SparkDanceConfigurationError) as error:
-            return False, str(error)
+            return False, _without_probe(error)
         except SparkDanceError as error:
             if not error.in_vendor_form:
-                return False, _not_the_vendor(host, error)
-            return (
-                True,
-                f"{host} answers, and nothing speaks against the key, but it can't be checked just now. {error}",
-            )
+                return False, _not_the_vendor(host, _without_probe(error))
+            doubt = "answers, and nothing speaks against the key, but it can't be checked just now."
+            return True, f"{host} {doubt} {_without_probe(error)}"
         except AirflowNotFoundException as error:
             return False, str(error)
         except Exception as error:
@@ -181,8 +182,22 @@ async def _amask(secret: str) -> None:
         await sync_to_async(log.mask_secret)(secret)
 
 
-def _not_the_vendor(host: str, error: SparkDanceError) -> str:
-    return f"{host} doesn't answer as the Spark Dance API does; is it the right host? {error}"
+def _not_the_vendor(host: str, reason: str) -> str:
+    return f"{host} doesn't answer as the Spark Dance API does; is it the right host? {reason}"
+
+
+def _without_probe(error: SparkDanceError) -> str:
+    """Say what an error says, but of the generation: there is none, and nothing to go on or to be billed."""
+    text = str(error)
+    for part in (
+        f"Asked for generation {_PROBE}: ",
+        f"Asked for generation {_PROBE}, and ",
+        f"Asked for generation {_PROBE}, ",
+        " The render goes on and is billed if it succeeds.",
+        " The render goes on.",
+    ):
+        text = text.replace(part, "")
+    return text if text == str(error) else text[:1].upper() + text[1:]
 
 
 def _connection_type() -> dict[str, Any]:

@@ -20,7 +20,7 @@ SPARE: Final[tuple[Literal["metadata", "last_frame_url", "video_url"], ...]] = (
     "last_frame_url",
     "video_url",
 )
-YEAR_10000: Final = 253_402_300_800
+YEAR_10000: Final = 253_402_300_800.0
 
 
 class VideoResult(TypedDict):
@@ -107,5 +107,5 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
 
 
 def iso(seconds: float) -> str:
-    """Return a moment, Unix seconds, as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    """Return a moment, Unix seconds, as ISO 8601 in UTC; one beyond the calendar as its last second."""
+    return datetime.fromtimestamp(min(seconds, YEAR_10000 - 1), UTC).isoformat(timespec="milliseconds")

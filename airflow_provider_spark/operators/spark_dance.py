@@ -29,7 +29,6 @@ from airflow_provider_spark.operators.waiting import Waiting
 from airflow_provider_spark.polling.schedule import Pace
 from airflow_provider_spark.polling.wait import Ask, GaveUp, Settled, Wait
 from airflow_provider_spark.triggers.events import from_event
-from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
 
 try:
     from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -354,6 +353,9 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         return wait, decision
 
     def _defer(self, order: Order, wait: Wait) -> NoReturn:
+        # Not above: Airflow's triggers would be a fifth of what importing this module costs each DAG file.
+        from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
+
         pace = wait.pace
         poll = {"floor": pace.floor, "ceiling": pace.ceiling}
         if pace.interval is not None:
