@@ -67,6 +67,8 @@ class Desk:
         folder = Folder(path) if path else None
         if folder is not None:
             stores.append(FolderStore(folder, self.attempt))
+        self.order: Order | None = None
+        """The order that this attempt has made or taken up."""
         self._ledger = Ledger(stores, self.attempt, log)
         self._receipts = Receipts(folder, self.attempt, log)
 
@@ -200,6 +202,7 @@ class Desk:
                 submitted_at=intent.submitting_at,
                 resubmits=job.resubmits,
             )
+            self.order = order
             self._ledger.submitted(order)
             self._receipts.accepted(order, generation)
         return Placed(order, generation)
@@ -216,6 +219,7 @@ class Desk:
                 "The task's request has changed since then: %s. The paid order counts; to order anew, clear the task.",
                 ", ".join(changed),
             )
+        self.order = order
         self._ledger.taken_up()
         return Placed(order)
 

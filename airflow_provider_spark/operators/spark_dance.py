@@ -183,7 +183,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         self.on_moderation = on_moderation
         self.spark_dance_conn_id = spark_dance_conn_id
         self._interruption = Interruption()
-        self._order: Order | None = None
+        self._desk: Desk | None = None
         delay_after_rate_limit(self)
 
     @cached_property
@@ -194,7 +194,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def execute(self, context: Context) -> VideoResult:
         """Check the job, order it once or take up what was ordered before, wait, deliver."""
         with failing_for_good(ordered=False):
-            job, desk = self._checked_job(), self._desk(context)
+            job, desk = self._checked_job(), self._open_desk(context)
         return self._past_moderation(desk, partial(self._order_and_deliver, desk, job))
 
     def execute_complete(
@@ -204,7 +204,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
 
         :param order: what was deferred with; ``dag.test()`` loses it.
         """
-        desk, end = self._desk(context), from_event(event)
+        desk, end = self._open_desk(context), from_event(event)
         placed = self._recalled(desk, end) if order is None else Order.model_validate(order)
         return self._past_moderation(desk, partial(self._deliver, desk, end, placed))
 
@@ -213,7 +213,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralError, TaskDeferralTimeout) as error:
-            desk = self._desk(context)
+            desk = self._open_desk(context)
             generation_id = desk.generation_id
             kind = SparkDanceTimeoutError if isinstance(error, TaskDeferralTimeout) else SparkDanceError
             raise kind(
@@ -225,8 +225,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def on_kill(self) -> None:
         """Say what becomes of the render. A submit that is under way is finished and recorded first."""
         self._interruption.request()
-        if self._order is not None:
-            self.log.warning(self._left_behind(self._order))
+        if self._desk is not None and self._desk.order is not None:
+            self.log.warning(self._left_behind(self._desk.order))
 
     @staticmethod
     def _left_behind(order: Order) -> str:
@@ -235,7 +235,6 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def _order_and_deliver(self, desk: Desk, job: Job) -> VideoResult:
         with failing_for_good(ordered=False, retry_ambiguous=job.terms.resubmit_ambiguous):
             placed = desk.order_once(job)
-        self._order = placed.order
         with failing_for_good(ordered=True):
             if job.waiting.for_completion:
                 end = self._wait(desk, placed, job.waiting)
@@ -267,8 +266,9 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         with failing_for_good(ordered=False):
             return self._checked_job().reseeded(resubmits=refusal.resubmits + 1)
 
-    def _desk(self, context: Context) -> Desk:
-        return Desk(context, self.hook, self._interruption, self.log)
+    def _open_desk(self, context: Context) -> Desk:
+        self._desk = Desk(context, self.hook, self._interruption, self.log)
+        return self._desk
 
     def _checked_job(self) -> Job:
         checked: VideoRequest | SparkDanceRequestError
