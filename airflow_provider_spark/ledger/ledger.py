@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,7 +53,7 @@ class Ledger:
         attempt: Attempt,
         log: Log,
         *,
-        sleep: Callable[[float], None] = tenacity.nap.sleep,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._stores = tuple(stores)
         self._attempt = attempt
