@@ -17,6 +17,7 @@ from airflow_provider_spark.ledger.order import Order, goes_on
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError
 from airflow_provider_spark.ledger.stores import Folder, FolderStore, Store, TaskStateStore
 from airflow_provider_spark.operators.ambiguity import UNHEARD_OF, ambiguous, sent
+from airflow_provider_spark.operators.failures import reworded
 from airflow_provider_spark.operators.in_place import in_place
 from airflow_provider_spark.operators.interruption import Interruption, finishing_first
 from airflow_provider_spark.operators.moderation import noticing_moderation
@@ -113,10 +114,15 @@ class Desk:
         :raises SparkDanceAmbiguousSubmitError: no one can tell whether this attempt, or an earlier one, has ordered.
         :raises SparkDanceGenerationFailedError: an earlier order failed, and a new one would too.
         :raises Moderated: moderation refused it.
+        :raises SparkDanceLedgerError: the ledger can't be read, or not be written before the order.
         :raises SparkDanceError: the vendor didn't take it.
         """
-        with noticing_moderation(resubmits=job.resubmits):
-            placed = self._order(job) if job.resubmits else self._order_or_take_up(job)
+        try:
+            with noticing_moderation(resubmits=job.resubmits):
+                placed = self._order(job) if job.resubmits else self._order_or_take_up(job)
+        except SparkDanceLedgerError as error:
+            # What is written after an order never raises.
+            raise reworded(error, f"{error} {_NOTHING_ORDERED}") from error
         self._ti.xcom_push(key=GENERATION_ID_KEY, value=placed.order.generation_id)
         return placed
 
