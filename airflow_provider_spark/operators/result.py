@@ -106,6 +106,11 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
     return result
 
 
+def to_the_second(seconds: float) -> str:
+    """Return a moment, Unix seconds, as a person reads it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def iso(seconds: float) -> str:
     """Return a moment, Unix seconds, as ISO 8601 in UTC; one beyond the calendar as its last second."""
     return datetime.fromtimestamp(min(seconds, YEAR_10000 - 1), UTC).isoformat(timespec="milliseconds")
