@@ -24,7 +24,8 @@ def main() -> int:
     leaks: list[str] = []
 
     def tell(text: str) -> None:
-        print(f"[{time.monotonic() - begun:4.0f} s] {text}", flush=True)
+        # In one piece: scenarios end at the same time.
+        print(f"[{time.monotonic() - begun:4.0f} s] {text}\n", end="", flush=True)
 
     def told(report: Report) -> None:
         tell(f"{report.scenario.name}: {report.verdict}")

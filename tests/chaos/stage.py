@@ -203,7 +203,15 @@ class Stage:
             found = self.watch.instances(self.run_id)
             return bool(found) and all(one["state"] in ENDS for one in found)
 
-        self.wait(has_ended, "the end of the run", timeout)
+        self.wait(has_ended, "the end of the run's tasks", timeout)
+        # A clear that comes before the scheduler has ended the run too would be lost on it.
+        self.wait(self._run_has_ended, "the end of the run")
+
+    def _run_has_ended(self) -> bool:
+        try:
+            return self.airflow.run_state(self.dag_id, self.run_id) in ("success", "failed")
+        except httpx.HTTPError:
+            return False
 
     def wait_for_orders(self, count: int) -> None:
         """Wait until the vendor has accepted so many orders."""

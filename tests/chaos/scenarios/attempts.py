@@ -18,6 +18,8 @@ def cleared_when(state: str, **conf: Any) -> Callable[[Stage], None]:
         stage.start(**conf)
         stage.wait_for_orders(1)
         stage.wait_for(state)
+        if state == "success":
+            stage.wait_for_end()
         stage.clear()
         stage.wait_for_end()
 
@@ -32,7 +34,7 @@ def marked_and_cleared(state: str, **conf: Any) -> Callable[[Stage], None]:
         stage.wait_for_orders(1)
         stage.wait_for(state)
         stage.mark("failed")
-        stage.wait_for("failed")
+        stage.wait_for_end()
         time.sleep(3)  # what was running notices it by its next heartbeat
         stage.clear()
         stage.wait_for_end()
