@@ -66,9 +66,7 @@ def test_a_record_of_a_newer_format_says_what_to_install() -> None:
     ],
 )
 def test_a_record_that_cannot_be_understood_is_an_error_that_names_its_place(broken: object) -> None:
-    with pytest.raises(
-        SparkDanceRecordError, match=r"(?s)s3://bucket/x.json.*a paid order.*remove the record"
-    ):
+    with pytest.raises(SparkDanceRecordError, match=r"(?s)s3://bucket/x.json.*a paid order.*remove the record"):
         Record.read(broken, "s3://bucket/x.json")
 
 
