@@ -103,6 +103,11 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
     return result
 
 
+def to_the_second(seconds: float) -> str:
+    """Return a moment, Unix seconds, as a person reads it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def iso(seconds: float) -> str:
     """Return a moment, Unix seconds, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -15,10 +15,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRequestError, SparkDanceTimeoutError
 from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
-from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, Order, goes_on
+from airflow_provider_spark.ledger.order import Order, left_behind
 from airflow_provider_spark.links.spark_dance import SparkDanceVideoLink
 from airflow_provider_spark.operators import values
-from airflow_provider_spark.operators.desk import Desk, Placed
 from airflow_provider_spark.operators.failures import failing_for_good, is_final, reworded
 from airflow_provider_spark.operators.interruption import Interruption
 from airflow_provider_spark.operators.job import ON_AMBIGUOUS_SUBMIT, ON_MODERATION, RESUBMITS, Job, Terms
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_spark.api.generation import Generation
+    from airflow_provider_spark.operators.desk import Desk, Placed
 
 # How long after the trigger's own deadline Airflow may take the trigger for dead, in seconds.
 DEAD_TRIGGER_GRACE = 60.0
@@ -183,7 +183,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         self.on_moderation = on_moderation
         self.spark_dance_conn_id = spark_dance_conn_id
         self._interruption = Interruption()
-        self._order: Order | None = None
+        self._desk: Desk | None = None
         delay_after_rate_limit(self)
 
     @cached_property
@@ -195,7 +195,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def execute(self, context: Context) -> VideoResult:
         """Check the job, order it once or take up what was ordered before, wait, deliver."""
         with failing_for_good(ordered=False):
-            job, desk = self._checked_job(), self._desk(context)
+            job, desk = self._checked_job(), self._open_desk(context)
         return self._past_moderation(desk, partial(self._order_and_deliver, desk, job))
 
     def execute_complete(
@@ -205,7 +205,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
 
         :param order: what was deferred with; ``dag.test()`` loses it.
         """
-        desk, end = self._desk(context), from_event(event)
+        desk, end = self._open_desk(context), from_event(event)
         placed = self._recalled(desk, end) if order is None else Order.model_validate(order)
         return self._past_moderation(desk, partial(self._deliver, desk, end, placed))
 
@@ -214,7 +214,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralError, TaskDeferralTimeout) as error:
-            desk = self._desk(context)
+            desk = self._open_desk(context)
             generation_id = desk.generation_id
             kind = SparkDanceTimeoutError if isinstance(error, TaskDeferralTimeout) else SparkDanceError
             raise kind(
@@ -226,17 +226,12 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def on_kill(self) -> None:
         """Say what becomes of the render. A submit that is under way is finished and recorded first."""
         self._interruption.request()
-        if self._order is not None:
-            self.log.warning(self._left_behind(self._order))
-
-    @staticmethod
-    def _left_behind(order: Order) -> str:
-        return f"{goes_on(order.generation_id, order.estimated_cost_usd)} {TAKEN_UP_LATER}"
+        if self._desk is not None and (order := self._desk.order) is not None:
+            self.log.warning(left_behind(order.generation_id, order.estimated_cost_usd))
 
     def _order_and_deliver(self, desk: Desk, job: Job) -> VideoResult:
         with failing_for_good(ordered=False, retry_ambiguous=job.terms.resubmit_ambiguous):
             placed = desk.order_once(job)
-        self._order = placed.order
         with failing_for_good(ordered=True):
             if job.waiting.for_completion:
                 end = self._wait(desk, placed, job.waiting)
@@ -268,8 +263,12 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         with failing_for_good(ordered=False):
             return self._checked_job().reseeded(resubmits=refusal.resubmits + 1)
 
-    def _desk(self, context: Context) -> Desk:
-        return Desk(context, self.hook, self._interruption, self.log)
+    def _open_desk(self, context: Context) -> Desk:
+        # No DAG file needs the ledger behind it, so none pays for its import.
+        from airflow_provider_spark.operators.desk import Desk
+
+        self._desk = Desk(context, self.hook, self._interruption, self.log)
+        return self._desk
 
     def _checked_job(self) -> Job:
         checked: VideoRequest | SparkDanceRequestError
@@ -333,7 +332,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         if isinstance(decision, Ask) and waiting.deferrable:
             self._defer(order, wait)
         while isinstance(decision, Ask):
-            self._interruption.sleep(decision.after, outcome=self._left_behind(order))
+            outcome = left_behind(order.generation_id, order.estimated_cost_usd)
+            self._interruption.sleep(decision.after, outcome=outcome)
             wait, decision = self._ask(hook, wait, reload_connection=decision.reload_connection)
         return decision
 
