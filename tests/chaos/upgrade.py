@@ -54,7 +54,6 @@ UPGRADES = (
             cleared,
             orders=2,
             billed=2,
-            tries=2,
             ledger_path=True,
             options={"state_dir": True},
         ),
@@ -75,7 +74,7 @@ UPGRADES = (
             "waiting on Airflow 3.1's worker, retried after the upgrade",
             "Airflow is ended and upgraded while the worker waits",
             Stage.wait_for_end,
-            tries=None,  # one or two more are begun, and ended, while Airflow ends
+            failures=None,
             ledger_path=True,
             options=LONG,
         ),

@@ -31,7 +31,6 @@ def kills() -> list[Scenario]:
                     name=f"kill -9 {place}, {where}",
                     does=f"the task's process is killed {does}",
                     play=plays(**conf),
-                    tries=2,
                     ledger_path=ledger_path,
                     # In short, each place once.
                     long=HAS_TASK_STATE_STORE and ledger_path is (KILLS.index((place, does, expected)) % 2 == 0),

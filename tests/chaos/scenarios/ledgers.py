@@ -85,7 +85,7 @@ def unreadable(run_id: str, content: str) -> Callable[[Stage], None]:
         stage.start(run_id=run_id)
         stage.wait_for_end()
         stage.check(stage.instance()["state"] == "failed", "an unreadable record doesn't fail the task")
-        stage.check(stage.instance()["try_number"] == 1, "an unreadable record is retried")
+        stage.check(stage.failures() == 1, "an unreadable record is retried")
         stage.check(stage.orders() == 0, "an unreadable record was taken for none")
         stage.check(record.name in stage.log(), "the log doesn't say where the record lies")
         record.unlink()
@@ -118,7 +118,6 @@ LEDGERS = [
         "a record of an earlier format",
         "a record that format 1 of the ledger wrote lies in the ledger_path; a retry takes it up",
         golden,
-        tries=2,
         ledger_path=True,
     ),
     Scenario(
@@ -129,16 +128,16 @@ LEDGERS = [
     Scenario(
         "a record cut short",
         "half a record lies in the ledger_path; a person removes it and clears",
-        unreadable("cut short", GOLDEN_RECORD[:200]),
-        tries=2,
+        unreadable("cut-short", GOLDEN_RECORD[:200]),
+        failures=1,
         ledger_path=True,
         long=True,
     ),
     Scenario(
         "a record of a later format",
         "a record of format 99 lies in the ledger_path; a person removes it and clears",
-        unreadable("of the future", GOLDEN_RECORD.replace('"format": 1', '"format": 99')),
-        tries=2,
+        unreadable("later-format", GOLDEN_RECORD.replace('"format": 1', '"format": 99')),
+        failures=1,
         ledger_path=True,
         long=True,
     ),
@@ -146,7 +145,7 @@ LEDGERS = [
         "an unreachable ledger",
         "the ledger_path can be neither read nor written until a person clears",
         unreachable,
-        tries=None,
+        failures=3,
         ledger_path=True,
         long=True,
     ),

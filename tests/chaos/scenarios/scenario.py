@@ -14,8 +14,8 @@ from tests.chaos.stage import Outcome, Stage
 # Airflow's own place for a ledger comes with 3.3; before, each scenario has a ledger_path.
 HAS_TASK_STATE_STORE = Version(version("apache-airflow-core")) >= Version("3.3")
 # Ends of several stories.
-NO_ARRIVAL: dict[str, Any] = {"billed": 0, "arrived": 0, "state": "failed"}
-LOST: dict[str, Any] = {"ambiguous": 1, "arrived": 0, "state": "failed"}
+NO_ARRIVAL: dict[str, Any] = {"billed": 0, "arrived": 0, "state": "failed", "failures": 1}
+LOST: dict[str, Any] = {"ambiguous": 1, "arrived": 0, "state": "failed", "failures": 1}
 UNTAKEN: dict[str, Any] = {"orders": 0, **NO_ARRIVAL}
 
 
@@ -32,7 +32,7 @@ class Scenario:
     :param arrived: how many results Airflow gets.
     :param ambiguous: how many clips end with the report of an ambiguous submit.
     :param state: how the task ends.
-    :param tries: how many tries that takes.
+    :param failures: how many tries end with an exception, of the clip that had the most.
     :param ledger_path: whether the connection has one, beside Airflow's own task state store.
     :param alone: whether it takes away a part of Airflow that others need.
     :param long: whether it is too slow for every ``make test``.
@@ -49,7 +49,7 @@ class Scenario:
     arrived: int | None = 1
     ambiguous: int | None = 0
     state: str | None = "success"
-    tries: int | None = 1
+    failures: int | None = 0
     ledger_path: bool = False
     alone: bool = False
     long: bool = False
@@ -72,5 +72,7 @@ def plays(**conf: Any) -> Callable[[Stage], None]:
     def play(stage: Stage) -> None:
         stage.start(**conf)
         stage.wait_for_end()
+        if conf.get("dies"):
+            stage.check(stage.instance()["try_number"] > 1, "nothing was killed")
 
     return play

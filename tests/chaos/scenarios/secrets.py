@@ -84,7 +84,7 @@ SECRETS = [
         "secrets: a proxy that doesn't listen",
         "the proxy's URL holds a password",
         behind_a_proxy,
-        **UNTAKEN,
+        **{**UNTAKEN, "failures": None},
         extra={"proxy": PROXY},
     ),
     Scenario("secrets: a typed data URI", "refused before any call", with_a_typed_picture, **UNTAKEN),
