@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for quiet in (
         "ignore:The `airflow[.]:FutureWarning:airflow[.]",
         "ignore:The ``noload`` loader strategy:DeprecationWarning:airflow[.]",
-        "ignore::PendingDeprecationWarning:upath[.]",
+        "ignore:in a future version of UPath:PendingDeprecationWarning",
         "ignore:Using Connection.from_json from `airflow.models`:DeprecationWarning:airflow[.]",
     ):
         config.addinivalue_line("filterwarnings", quiet)
