@@ -172,7 +172,8 @@ OPERATOR_ARGUMENTS: dict[str, Any] = {
     "spark_dance_conn_id": "{{ params.connection }}",
     "dies": "{{ params.dies }}",
     "defers": "{{ params.defers }}",
-    "retries": 2,
+    # More than the scenarios need: on a busy machine Airflow itself loses a try now and then.
+    "retries": 4,
     "retry_delay": timedelta(seconds=1),
 }
 DAG_ARGUMENTS: dict[str, Any] = {

@@ -20,7 +20,7 @@ GOLDEN_RECORD = """
  "format": 1,
  "revision": 2,
  "state": "submitted",
- "max_tries": 2,
+ "max_tries": 4,
  "try_number": 1,
  "fingerprint": {
   "connection": "0123456789abcdef",
@@ -145,7 +145,7 @@ LEDGERS = [
         "an unreachable ledger",
         "the ledger_path can be neither read nor written until a person clears",
         unreachable,
-        failures=3,
+        failures=5,
         ledger_path=True,
         long=True,
     ),
