@@ -19,10 +19,12 @@ os.environ["AIRFLOW_HOME"] = HOME
 
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, end_in_order)
-    # Airflow 3.1 reads a connection by way of its whole data model, which warns of itself with newer libraries.
+    # Airflow 3.1 reads a connection by way of its whole data model, which warns of itself with newer libraries;
+    # so does its ObjectStoragePath.
     for quiet in (
         "ignore:The `airflow[.]:FutureWarning:airflow[.]",
         "ignore:The ``noload`` loader strategy:DeprecationWarning:airflow[.]",
+        "ignore:in a future version of UPath:PendingDeprecationWarning",
         "ignore:Using Connection.from_json from `airflow.models`:DeprecationWarning:airflow[.]",
     ):
         config.addinivalue_line("filterwarnings", quiet)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
@@ -12,6 +14,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceAccountError,
     SparkDanceAuthenticationError,
     SparkDanceConfigurationError,
+    SparkDanceConnectionLookupError,
     SparkDanceError,
     SparkDanceHostError,
     SparkDanceNotFoundError,
@@ -60,18 +63,26 @@ class SparkDanceHook(BaseHook):
         return self._settings or self.reload()
 
     def reload(self) -> Settings:
-        """Look the connection up again: a key can have been changed since."""
-        connection = self.get_connection(self.spark_dance_conn_id)
-        settings = self._read(connection, connection.extra_dejson)
+        """Look the connection up again: a key can have been changed since.
+
+        :raises SparkDanceConfigurationError: there is no such connection, or a field of it can't be right.
+        :raises SparkDanceConnectionLookupError: Airflow can't say at the moment.
+        """
+        with _looking_up(self.spark_dance_conn_id):
+            connection = self.get_connection(self.spark_dance_conn_id)
+            extra = connection.extra_dejson
+        settings = self._read(connection, extra)
         for secret in settings.secrets:
             log.mask_secret(secret)
         self._settings = settings
         return settings
 
     async def areload(self) -> Settings:
-        """Look the connection up again, without blocking the event loop."""
-        connection = await get_async_connection(self.spark_dance_conn_id, hook=self)
-        settings = self._read(connection, await get_async_extra_dejson(connection))
+        """Look the connection up again, without blocking the event loop; raises as :meth:`reload`."""
+        with _looking_up(self.spark_dance_conn_id):
+            connection = await get_async_connection(self.spark_dance_conn_id, hook=self)
+            extra = await get_async_extra_dejson(connection)
+        settings = self._read(connection, extra)
         for secret in settings.secrets:
             await _amask(secret)
         self._settings = settings
@@ -170,6 +181,19 @@ class SparkDanceHook(BaseHook):
             return kind(spec["label"], description=spec["description"])
 
         return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
+
+
+@contextmanager
+def _looking_up(conn_id: str) -> Iterator[None]:
+    """Put what Airflow raises into our terms, without its text: that may quote the connection, key and all."""
+    try:
+        yield
+    except AirflowNotFoundException:
+        raise SparkDanceConfigurationError(f"The connection {conn_id!r} isn't defined.") from None
+    except Exception as error:
+        raise SparkDanceConnectionLookupError(
+            f"The connection {conn_id!r} can't be read at the moment ({type(error).__name__})."
+        ) from None
 
 
 async def _amask(secret: str) -> None:

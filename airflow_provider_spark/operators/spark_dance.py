@@ -189,7 +189,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     @cached_property
     def hook(self) -> SparkDanceHook:
         """The hook of the task's connection."""
-        return SparkDanceHook(self.spark_dance_conn_id)
+        conn_id = values.text("spark_dance_conn_id", self.spark_dance_conn_id)
+        return SparkDanceHook(conn_id or SparkDanceHook.default_conn_name)
 
     def execute(self, context: Context) -> VideoResult:
         """Check the job, order it once or take up what was ordered before, wait, deliver."""
@@ -361,6 +362,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         if pace.interval is not None:
             poll["interval"] = pace.interval
         remaining = max(0.0, wait.deadline - time.time())
+        # A poll that begins at the deadline may use the time of each of its steps: connect, write, read.
+        last_poll = 3 * self.hook.settings.endpoint.request_timeout
         longest_step = pace.interval if pace.interval is not None else pace.ceiling
         self.defer(
             trigger=SparkDanceGenerationTrigger(
@@ -374,7 +377,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
             ),
             method_name=self.execute_complete.__name__,
             kwargs={"order": order.model_dump(mode="json")},
-            timeout=timedelta(seconds=remaining + longest_step + DEAD_TRIGGER_GRACE),
+            timeout=timedelta(seconds=remaining + longest_step + last_poll + DEAD_TRIGGER_GRACE),
         )
 
     def _recalled(self, desk: Desk, end: Settled | GaveUp) -> Order:

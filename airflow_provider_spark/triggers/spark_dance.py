@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_spark.api.errors import SparkDanceConfigurationError, SparkDanceError
+from airflow_provider_spark.api.errors import SparkDanceError
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.ledger.order import left_behind
 from airflow_provider_spark.polling.schedule import Pace, Shape
@@ -90,7 +90,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
                         if client is not None:
                             await client.aclose()
                         client = None
-                        await self._reload(hook)
+                        await hook.areload()
                         client = await hook.get_async_conn()
                     generation = await client.get(self.generation_id)
                 except SparkDanceError as error:
@@ -103,14 +103,3 @@ class SparkDanceGenerationTrigger(BaseTrigger):
             if client is not None:
                 await client.aclose()
         return decision
-
-    async def _reload(self, hook: SparkDanceHook) -> None:
-        try:
-            await hook.areload()
-        except SparkDanceError:
-            raise
-        except Exception as error:
-            # Airflow's own text may quote the connection; a look-up that fails must not end a paid wait.
-            raise SparkDanceConfigurationError(
-                f"Connection {self.spark_dance_conn_id!r} can't be read at the moment ({type(error).__name__})."
-            ) from None

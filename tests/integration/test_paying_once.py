@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Campaign:
         """Of the tasks that are cleared: how they ended before, and what they had paid by then."""
 
     def start(self, prompt: str, **conf: Any) -> None:
-        self.runs[prompt] = self.airflow.trigger(DAG_ID, {"prompt": prompt} | conf)
+        self.runs[prompt] = insist(lambda: self.airflow.trigger(DAG_ID, {"prompt": prompt} | conf))
 
     def end(self, prompt: str) -> str:
         return self.airflow.wait_for_run(DAG_ID, self.runs[prompt])
@@ -63,12 +63,7 @@ class Campaign:
 
     def clear(self, prompt: str) -> None:
         body = {"dry_run": False, "only_failed": False, "dag_run_id": self.runs[prompt], "task_ids": ["render"]}
-        for _ in range(10):
-            with suppress(httpx.HTTPStatusError):  # SQLite is locked at times
-                self.airflow.call("POST", f"dags/{DAG_ID}/clearTaskInstances", json=body)
-                return
-            time.sleep(0.2)
-        raise AssertionError(f"{prompt!r} can't be cleared")
+        insist(lambda: self.airflow.call("POST", f"dags/{DAG_ID}/clearTaskInstances", json=body))
 
     def result(self, prompt: str) -> Any:
         return self.airflow.xcom(DAG_ID, self.runs[prompt], "render")
@@ -90,6 +85,15 @@ class Campaign:
         extra |= {"poll_floor": 0.5, "poll_ceiling": 1}
         secret = {"password": vendor.api_key, "extra": json.dumps(extra)}
         self.airflow.call("POST", "connections", json=fields | secret)
+
+
+def insist(call: Callable[[], Any]) -> Any:
+    """Call Airflow again where it answers 500, as it does when its SQLite is locked for too long."""
+    for _ in range(10):
+        with suppress(httpx.HTTPStatusError):
+            return call()
+        time.sleep(0.5)
+    return call()
 
 
 @pytest.fixture(scope="module")
