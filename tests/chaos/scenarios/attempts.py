@@ -11,12 +11,16 @@ from tests.chaos.scenarios.vendor import suffers
 from tests.chaos.stage import Stage
 
 
+# Logged once the order is in the ledger; before that, a clear may cut off the very moment of the submit.
+ORDER_LINE = "Spark Dance order:"
+
+
 def cleared_when(state: str, **conf: Any) -> Callable[[Stage], None]:
     """Clear the task once it is in a state."""
 
     def play(stage: Stage) -> None:
         stage.start(**conf)
-        stage.wait_for_orders(1)
+        stage.wait_for_line(ORDER_LINE)
         stage.wait_for(state)
         if state == "success":
             stage.wait_for_end()
@@ -31,7 +35,7 @@ def marked_and_cleared(state: str, **conf: Any) -> Callable[[Stage], None]:
 
     def play(stage: Stage) -> None:
         stage.start(**conf)
-        stage.wait_for_orders(1)
+        stage.wait_for_line(ORDER_LINE)
         stage.wait_for(state)
         stage.mark("failed")
         stage.wait_for_end()
