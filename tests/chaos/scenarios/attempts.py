@@ -10,7 +10,6 @@ from tests.chaos.scenarios.scenario import NO_ARRIVAL, Scenario, plays
 from tests.chaos.scenarios.vendor import suffers
 from tests.chaos.stage import Stage
 
-
 # Logged once the order is in the ledger; before that, a clear may cut off the very moment of the submit.
 ORDER_LINE = "Spark Dance order:"
 
@@ -20,7 +19,7 @@ def cleared_when(state: str, **conf: Any) -> Callable[[Stage], None]:
 
     def play(stage: Stage) -> None:
         stage.start(**conf)
-        stage.wait_for_line(ORDER_LINE)
+        stage.wait(lambda: ORDER_LINE in stage.log(), "the order in the ledger")
         stage.wait_for(state)
         if state == "success":
             stage.wait_for_end()
@@ -35,7 +34,7 @@ def marked_and_cleared(state: str, **conf: Any) -> Callable[[Stage], None]:
 
     def play(stage: Stage) -> None:
         stage.start(**conf)
-        stage.wait_for_line(ORDER_LINE)
+        stage.wait(lambda: ORDER_LINE in stage.log(), "the order in the ledger")
         stage.wait_for(state)
         stage.mark("failed")
         stage.wait_for_end()
