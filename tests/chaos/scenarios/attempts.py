@@ -19,6 +19,7 @@ def cleared_when(state: str, **conf: Any) -> Callable[[Stage], None]:
 
     def play(stage: Stage) -> None:
         stage.start(**conf)
+        stage.wait_for("running", "deferred", "success")  # before that there is no log
         stage.wait(lambda: ORDER_LINE in stage.log(), "the order in the ledger")
         stage.wait_for(state)
         if state == "success":
@@ -34,6 +35,7 @@ def marked_and_cleared(state: str, **conf: Any) -> Callable[[Stage], None]:
 
     def play(stage: Stage) -> None:
         stage.start(**conf)
+        stage.wait_for("running", "deferred", "success")  # before that there is no log
         stage.wait(lambda: ORDER_LINE in stage.log(), "the order in the ledger")
         stage.wait_for(state)
         stage.mark("failed")
