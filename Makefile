@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+OLD_VENV ?= .venv-airflow-3.1
 AIRFLOW ?= apache-airflow
 AIRFLOW_PORT ?= 8080
 EMULATOR_PORT ?= 8765
@@ -9,12 +10,13 @@ OUTPUT ?= demo-output
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test bench lint format clean
+.PHONY: help demo up test chaos bench lint format clean
 
 help:
 	@echo "make demo   render the example campaign on a real Airflow against the emulator"
 	@echo "make up     the same, with the web UI left open until Ctrl-C"
 	@echo "make test   run the whole suite"
+	@echo "make chaos  crash, cut and clear everything, and count what was paid"
 	@echo "make bench  measure what waiting costs, beside other providers (about 40 minutes)"
 	@echo "make lint   check style and types"
 	@echo "make format put the code into shape"
@@ -38,6 +40,10 @@ up: $(STAMP)
 
 test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)
+
+chaos: $(STAMP)
+	@$(MAKE) --no-print-directory $(OLD_VENV)/.installed VENV=$(OLD_VENV) CONSTRAINTS=constraints-airflow-3.1.txt
+	@$(RUN) -m tests.chaos --airflow-3-1 $(OLD_VENV)/bin/python $(ARGS)
 
 BENCH_STAMP := .venv-benchmarks/.installed
 

@@ -121,7 +121,7 @@ def _watch(airflow: LocalAirflow, run_id: str, display: Display) -> str:
             if state in {"success", "failed"}:
                 return state
             if airflow.has_failed():
-                raise DemoError(f"Airflow has ended by itself.\n{airflow.server.last_lines()}")
+                raise DemoError(f"Airflow has ended by itself.\n{airflow.last_lines()}")
             if time.monotonic() > deadline:
                 raise DemoError(f"the run isn't done after {RUN_TIMEOUT:g} s.\n{_failures(airflow, run_id)}")
             time.sleep(1)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from demo.processes import Server, free_port, python_module
+from demo.processes import Server, free_port
 
 START_TIMEOUT = 180.0
 USER = "admin"
+# What `airflow standalone` starts, and what can be started one by one instead.
+PARTS = ("api-server", "scheduler", "triggerer", "dag-processor")
 
 
 @dataclass
@@ -27,7 +31,9 @@ class LocalAirflow:
     home: Path
     port: int
     password: str
-    server: Server
+    servers: dict[str, Server]
+    environment: Mapping[str, str] = field(repr=False)
+    python: str
     api: httpx.Client = field(repr=False)
 
     @property
@@ -115,19 +121,53 @@ class LocalAirflow:
         )
         return "\n".join(json.dumps(event, ensure_ascii=False) for event in reply["content"])
 
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task of a run, whatever its state, so that it runs again."""
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": [task_id]}
+        self.call("POST", f"dags/{dag_id}/clearTaskInstances", json=body)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task of a run as ``failed`` or ``success``."""
+        self.call("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", json={"new_state": state})
+
+    def start(self, part: str) -> None:
+        """Start a part; its output goes to a file of its own."""
+        command = [self.python, "-m", "airflow", part]
+        log = self.home / ("airflow.log" if part == "standalone" else f"airflow-{part}.log")
+        self.servers[part] = Server(command, log=log, env=self.environment)
+
+    def stop(self) -> None:
+        """End all parts."""
+        for server in self.servers.values():
+            server.terminate()
+        for server in self.servers.values():
+            server.stop()
+
     def has_failed(self) -> bool:
-        """Whether the server has ended by itself."""
-        return not self.server.is_running
+        """Whether a part has ended by itself."""
+        return not all(server.is_running for server in self.servers.values())
+
+    def last_lines(self) -> str:
+        """Return the end of what the parts have put out."""
+        return "\n".join(server.last_lines() for server in self.servers.values())
 
 
 @contextmanager
 def local_airflow(
-    home: Path, dags_folder: Path, *, port: int | None = None, env: Mapping[str, str] | None = None
+    home: Path,
+    dags_folder: Path,
+    *,
+    port: int | None = None,
+    env: Mapping[str, str] | None = None,
+    parts: Sequence[str] = ("standalone",),
+    python: str = sys.executable,
 ) -> Iterator[LocalAirflow]:
     """Start an Airflow, yield it once it is healthy, and end all of it.
 
-    :param home: an empty folder for its database, logs and password.
+    :param home: a folder for its database, logs and password, empty or of an Airflow that has ended.
     :param env: environment variables beside those of this process, such as connections.
+    :param parts: :data:`PARTS` to start them one by one, so that each can be ended and started again.
+    :param python: the Python that Airflow is installed for.
     """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
@@ -148,17 +188,24 @@ def local_airflow(
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
-        "PATH": os.pathsep.join([str(Path(python_module()[0]).parent), os.environ.get("PATH", "")]),
+        "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")]),
         # Calls between the parts of this Airflow must not go through a proxy.
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         **(env or {}),
     }
-    with (
-        Server(python_module("airflow", "standalone"), log=home / "airflow.log", env=environment) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as api,
-    ):
-        airflow = LocalAirflow(home=home, port=port, password=password, server=server, api=api)
+    if "standalone" not in parts:
+        # Each part would make up its own.
+        environment |= {"AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32), **(env or {})}
+        migrate = [python, "-m", "airflow", "db", "migrate"]
+        with (home / "airflow-db.log").open("ab") as output:
+            subprocess.run(migrate, env=environment, stdout=output, stderr=output, check=True, timeout=START_TIMEOUT)
+    with ExitStack() as ending:
+        api = ending.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False))
+        airflow = LocalAirflow(home, port, password, {}, environment, python, api)
+        ending.callback(airflow.stop)
+        for part in parts:
+            airflow.start(part)
         _wait_until_healthy(airflow)
         token = api.post("/auth/token", json={"username": USER, "password": password})
         token.raise_for_status()
@@ -170,7 +217,7 @@ def _wait_until_healthy(airflow: LocalAirflow) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         if airflow.has_failed():
-            raise RuntimeError(f"Airflow ended while it was starting:\n{airflow.server.last_lines()}")
+            raise RuntimeError(f"Airflow ended while it was starting:\n{airflow.last_lines()}")
         try:
             health = airflow.api.get("/api/v2/monitor/health").json()
         except (httpx.TransportError, ValueError):
@@ -179,5 +226,5 @@ def _wait_until_healthy(airflow: LocalAirflow) -> None:
         if all((health.get(part) or {}).get("status") == "healthy" for part in parts):
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Airflow isn't healthy after {START_TIMEOUT:g} s:\n{airflow.server.last_lines()}")
+            raise TimeoutError(f"Airflow isn't healthy after {START_TIMEOUT:g} s:\n{airflow.last_lines()}")
         time.sleep(0.3)

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 GRACE = 20.0
 
 
@@ -43,14 +45,26 @@ class Server:
         """Whether the command still runs."""
         return self.process.poll() is None
 
+    def terminate(self) -> None:
+        """Ask the command and everything that it started to end."""
+        self._signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """End the command and everything that it started."""
-        self._signal(signal.SIGTERM)
+        self.terminate()
         deadline = time.monotonic() + GRACE
         while self._group_is_alive() and time.monotonic() < deadline:
             self.process.poll()
             time.sleep(0.05)
-        self._signal(signal.SIGKILL)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the command and everything that it started at once, as a machine that dies does."""
+        for process in psutil.process_iter():
+            # By session, since Airflow gives each task a process group of its own.
+            with suppress(psutil.Error, OSError):
+                if os.getsid(process.pid) == self.process.pid:
+                    process.kill()
         self.process.wait()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -167,6 +167,12 @@ class SparkDanceConfigurationError(SparkDanceError):
     """The connection can't be right: the key can't go into a header, or the host or the proxy is no URL."""
 
 
+class SparkDanceConnectionLookupError(SparkDanceConfigurationError):
+    """Airflow can't say at the moment what the connection is: nothing was sent."""
+
+    may_repeat = True
+
+
 class SparkDanceRequestError(SparkDanceError, ValueError):
     """The order can't be right: it breaks a documented limit, or the vendor refused it as it stands."""
 

@@ -48,6 +48,8 @@ _STATUSES: Mapping[str, Status] = {
 
 MAX_EVENT_BYTES = 4096
 MAX_METADATA_BYTES = 1024
+YEAR_10000 = 253_402_300_800
+"""Unix seconds that no date reaches; a greater number is no moment, whatever the vendor means by it."""
 
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{0,30})?(?:[eE][+-]?[0-9]{1,2})?")
@@ -155,9 +157,10 @@ class Generation(BaseModel):
             advice = "The same order would fail again. Change its parameters."
         else:
             advice = "The order itself is not at fault: a new one, at its own cost, can succeed."
+        video = f" The reply names a video all the same: {self.video_url}" if self.video_url else ""
         return SparkDanceGenerationFailedError(
             f"Generation {self.id} {word}: {self.error or 'no reason given'}."
-            f" Only renders that succeed are billed. {advice}",
+            f" Only renders that succeed are billed. {advice}{video}",
             code=error.code,
             vendor_message=error.message,
             generation_id=self.id,
@@ -348,7 +351,7 @@ def _time(value: object) -> float | None:
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if seconds >= 10**11:
         seconds /= 1000
-    return seconds if seconds > 0 else None
+    return seconds if 0 < seconds < YEAR_10000 else None
 
 
 @cache

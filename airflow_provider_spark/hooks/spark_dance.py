@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
@@ -12,6 +14,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceAccountError,
     SparkDanceAuthenticationError,
     SparkDanceConfigurationError,
+    SparkDanceConnectionLookupError,
     SparkDanceError,
     SparkDanceHostError,
     SparkDanceNotFoundError,
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from airflow_provider_spark.api.generation import Generation
     from airflow_provider_spark.api.pricing import Estimate
     from airflow_provider_spark.api.request import VideoRequest
+
+# An id that the vendor gives to no generation.
+_PROBE = "connection-test"
 
 
 class SparkDanceHook(BaseHook):
@@ -57,18 +63,26 @@ class SparkDanceHook(BaseHook):
         return self._settings or self.reload()
 
     def reload(self) -> Settings:
-        """Look the connection up again: a key can have been changed since."""
-        connection = self.get_connection(self.spark_dance_conn_id)
-        settings = self._read(connection, connection.extra_dejson)
+        """Look the connection up again: a key can have been changed since.
+
+        :raises SparkDanceConfigurationError: there is no such connection, or a field of it can't be right.
+        :raises SparkDanceConnectionLookupError: Airflow can't say at the moment.
+        """
+        with _looking_up(self.spark_dance_conn_id):
+            connection = self.get_connection(self.spark_dance_conn_id)
+            extra = connection.extra_dejson
+        settings = self._read(connection, extra)
         for secret in settings.secrets:
             log.mask_secret(secret)
         self._settings = settings
         return settings
 
     async def areload(self) -> Settings:
-        """Look the connection up again, without blocking the event loop."""
-        connection = await get_async_connection(self.spark_dance_conn_id, hook=self)
-        settings = self._read(connection, await get_async_extra_dejson(connection))
+        """Look the connection up again, without blocking the event loop; raises as :meth:`reload`."""
+        with _looking_up(self.spark_dance_conn_id):
+            connection = await get_async_connection(self.spark_dance_conn_id, hook=self)
+            extra = await get_async_extra_dejson(connection)
+        settings = self._read(connection, extra)
         for secret in settings.secrets:
             await _amask(secret)
         self._settings = settings
@@ -113,23 +127,21 @@ class SparkDanceHook(BaseHook):
         """Check host and key without paying: ask for a generation that can't exist."""
         try:
             host = self.reload().endpoint.base_url
-            self.get_generation("connection-test")
+            self.get_generation(_PROBE)
         except SparkDanceNotFoundError as error:
             if not error.in_vendor_form:
-                return False, _not_the_vendor(host, error)
+                return False, _not_the_vendor(host, f"It says HTTP {error.http_status} to a poll.")
         except SparkDanceAuthenticationError as error:
-            return False, f"The key was refused. {error}"
+            return False, f"The key was refused. {_without_probe(error)}"
         except SparkDanceAccountError as error:
-            return False, f"The key was recognised, but the account may not order. {error}"
+            return False, f"The key was recognised, but the account may not order. {_without_probe(error)}"
         except (SparkDanceHostError, SparkDanceUnreachableError, SparkDanceConfigurationError) as error:
-            return False, str(error)
+            return False, _without_probe(error)
         except SparkDanceError as error:
             if not error.in_vendor_form:
-                return False, _not_the_vendor(host, error)
-            return (
-                True,
-                f"{host} answers, and nothing speaks against the key, but it can't be checked just now. {error}",
-            )
+                return False, _not_the_vendor(host, _without_probe(error))
+            doubt = "answers, and nothing speaks against the key, but it can't be checked just now."
+            return True, f"{host} {doubt} {_without_probe(error)}"
         except AirflowNotFoundException as error:
             return False, str(error)
         except Exception as error:
@@ -171,6 +183,19 @@ class SparkDanceHook(BaseHook):
         return {name: field(spec) for name, spec in _connection_type()["conn-fields"].items()}
 
 
+@contextmanager
+def _looking_up(conn_id: str) -> Iterator[None]:
+    """Put what Airflow raises into our terms, without its text: that may quote the connection, key and all."""
+    try:
+        yield
+    except AirflowNotFoundException:
+        raise SparkDanceConfigurationError(f"The connection {conn_id!r} isn't defined.") from None
+    except Exception as error:
+        raise SparkDanceConnectionLookupError(
+            f"The connection {conn_id!r} can't be read at the moment ({type(error).__name__})."
+        ) from None
+
+
 async def _amask(secret: str) -> None:
     """Mask a secret from an event loop, over the line to the supervisor that belongs to this loop."""
     if hasattr(log, "amask_secret"):
@@ -181,8 +206,22 @@ async def _amask(secret: str) -> None:
         await sync_to_async(log.mask_secret)(secret)
 
 
-def _not_the_vendor(host: str, error: SparkDanceError) -> str:
-    return f"{host} doesn't answer as the Spark Dance API does; is it the right host? {error}"
+def _not_the_vendor(host: str, reason: str) -> str:
+    return f"{host} doesn't answer as the Spark Dance API does; is it the right host? {reason}"
+
+
+def _without_probe(error: SparkDanceError) -> str:
+    """Say what an error says, but of the generation: there is none, and nothing to go on or to be billed."""
+    text = str(error)
+    for part in (
+        f"Asked for generation {_PROBE}: ",
+        f"Asked for generation {_PROBE}, and ",
+        f"Asked for generation {_PROBE}, ",
+        " The render goes on and is billed if it succeeds.",
+        " The render goes on.",
+    ):
+        text = text.replace(part, "")
+    return text if text == str(error) else text[:1].upper() + text[1:]
 
 
 def _connection_type() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,8 +39,8 @@ class Ledger:
     """The record of one task instance.
 
     What is written before an order must be written everywhere, or nothing is ordered. What is
-    written after it is tried a few times and then left, with a word in the log: an order that
-    is out is waited for all the same.
+    written after it must be written in one place: that is tried a few times and then left, with a word
+    in the log, since an order that is out is waited for all the same.
 
     :param stores: the places; with none, the record lasts as long as this object.
     :param attempt: the try of the task that writes.
@@ -52,7 +53,7 @@ class Ledger:
         attempt: Attempt,
         log: Log,
         *,
-        sleep: Callable[[float], None] = tenacity.nap.sleep,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._stores = tuple(stores)
         self._attempt = attempt
@@ -153,10 +154,9 @@ class Ledger:
                 **changed,
             }
         )
-        for store in self._stores:
-            self._write_patiently(store, self._latest)
+        self._write_patiently(self._latest)
 
-    def _write_patiently(self, store: Store, record: Record) -> None:
+    def _write_patiently(self, record: Record) -> None:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(SparkDanceLedgerError),
             wait=tenacity.wait_random_exponential(multiplier=WRITE_PAUSE, max=4 * WRITE_PAUSE),
@@ -165,7 +165,7 @@ class Ledger:
             reraise=True,
         )
         try:
-            retrying(store.write, record)
+            behind = retrying(_write_anywhere, self._stores, record)
         except SparkDanceLedgerError as error:
             about = f" of generation {record.order.generation_id}" if record.order else ""
             self._log.error(
@@ -175,6 +175,25 @@ class Ledger:
                 about,
                 error,
             )
+        else:
+            for failure in behind:
+                self._log.warning("%s Another place has it.", failure)
 
     def _revision(self) -> int:
         return self.record.revision + 1 if self.record else 1
+
+
+def _write_anywhere(stores: Sequence[Store], record: Record) -> list[SparkDanceLedgerError]:
+    """Write to each place; return why some are behind, which a later reader sees by the revision.
+
+    :raises SparkDanceLedgerError: no place has it.
+    """
+    failures: list[SparkDanceLedgerError] = []
+    for store in stores:
+        try:
+            store.write(record)
+        except SparkDanceLedgerError as error:
+            failures.append(error)
+    if failures and len(failures) == len(stores):
+        raise failures[-1]
+    return failures

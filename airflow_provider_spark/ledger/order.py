@@ -70,7 +70,9 @@ class Order(BaseModel):
         )
 
 
-TAKEN_UP_LATER = "The next attempt of this task takes it up."
+def left_behind(generation_id: str, estimated_cost_usd: float | None) -> str:
+    """Say what becomes of a render whose task is told to end."""
+    return f"{goes_on(generation_id, estimated_cost_usd)} The next attempt of this task takes it up."
 
 
 def goes_on(generation_id: str, estimated_cost_usd: float | None) -> str:

@@ -111,7 +111,7 @@ class Record(BaseModel):
             if isinstance(found, int) and found > FORMAT:
                 raise SparkDanceRecordError(
                     f"The ledger's record in {place} has format {found}; this version of airflow-provider-spark reads "
-                    f"formats up to {FORMAT}. Nothing was ordered. Install the newer version that wrote it."
+                    f"formats up to {FORMAT}. Install the newer version that wrote it."
                 )
         try:
             return cls.model_validate(value)
@@ -129,8 +129,8 @@ class Record(BaseModel):
 def unreadable(place: str, fault: str) -> SparkDanceRecordError:
     """Return the error for a record that is there and can't be understood."""
     return SparkDanceRecordError(
-        f"The ledger's record in {place} can't be read ({fault}). It may stand for a paid order, so nothing was "
-        "ordered. Look into the vendor's console for what this task has ordered, then remove the record and clear the "
+        f"The ledger's record in {place} can't be read ({fault}). It may stand for a paid order. "
+        "Look into the vendor's console for what this task has ordered, then remove the record and clear the "
         "task to order anew."
     )
 

@@ -65,10 +65,8 @@ class TaskStateStore:
 
     def write(self, record: Record) -> None:
         """Put a record in the place of the one before."""
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
         try:
-            self._accessor.set(STATE_KEY, record.to_json(), retention=NEVER_EXPIRE)
+            self._accessor.set(STATE_KEY, record.to_json(), **_forever())
         except Exception as error:
             raise _unreachable("written to", self.place, error) from error
 
@@ -145,6 +143,14 @@ class FolderStore:
             self._folder.write(self._name, record.to_json())
         except Exception as error:
             raise _unreachable("written to", self.place, error) from error
+
+
+def _forever() -> dict[str, Any]:
+    try:
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+    except ImportError:  # a store that doesn't know the word keeps records for its own time
+        return {}
+    return {"retention": NEVER_EXPIRE}
 
 
 def record_name(attempt: Attempt) -> str:

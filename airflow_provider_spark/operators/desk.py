@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,13 @@ from airflow_provider_spark.ledger.ledger import Ledger, Log
 from airflow_provider_spark.ledger.order import Order, goes_on
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError
 from airflow_provider_spark.ledger.stores import Folder, FolderStore, Store, TaskStateStore
+from airflow_provider_spark.operators.ambiguity import UNHEARD_OF, ambiguous, sent
+from airflow_provider_spark.operators.failures import reworded
 from airflow_provider_spark.operators.in_place import in_place
 from airflow_provider_spark.operators.interruption import Interruption, finishing_first
 from airflow_provider_spark.operators.moderation import noticing_moderation
 from airflow_provider_spark.operators.receipts import Receipts
+from airflow_provider_spark.operators.result import to_the_second
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -29,13 +31,11 @@ if TYPE_CHECKING:
     from airflow_provider_spark.api.generation import Generation
     from airflow_provider_spark.api.pricing import Estimate
     from airflow_provider_spark.api.request import VideoRequest
-    from airflow_provider_spark.ledger.record import Record
     from airflow_provider_spark.operators.job import Job, Terms
 
 GENERATION_ID_KEY = "generation_id"
 
 _NOTHING_ORDERED = "Nothing was ordered."
-_UNHEARD_OF = "An earlier try of this task has sent an order, and no one can tell whether the vendor took it."
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,24 @@ class Desk:
         folder = Folder(path) if path else None
         if folder is not None:
             stores.append(FolderStore(folder, self.attempt))
+        self.order: Order | None = None
+        """The order that this attempt has made or taken up."""
         self._ledger = Ledger(stores, self.attempt, log)
         self._receipts = Receipts(folder, self.attempt, log)
 
     @property
+    def order_on_record(self) -> Order | None:
+        """The order that the ledger tells of, as far as it can be read."""
+        with suppress(SparkDanceLedgerError):
+            if record := self._ledger.record:
+                return record.order
+        return None
+
+    @property
     def generation_id(self) -> str | None:
         """The generation that was ordered last, as far as it can be told."""
-        with suppress(SparkDanceLedgerError):
-            if (record := self._ledger.record) and record.order:
-                return record.order.generation_id
+        if order := self.order_on_record:
+            return order.generation_id
         ti = self._ti
         found: str | None = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=GENERATION_ID_KEY)
         return found
@@ -105,12 +114,28 @@ class Desk:
         :raises SparkDanceAmbiguousSubmitError: no one can tell whether this attempt, or an earlier one, has ordered.
         :raises SparkDanceGenerationFailedError: an earlier order failed, and a new one would too.
         :raises Moderated: moderation refused it.
+        :raises SparkDanceLedgerError: the ledger can't be read, or not be written before the order.
         :raises SparkDanceError: the vendor didn't take it.
         """
-        with noticing_moderation(resubmits=job.resubmits):
-            placed = self._order(job) if job.resubmits else self._order_or_take_up(job)
+        try:
+            with noticing_moderation(resubmits=job.resubmits):
+                placed = self._order(job) if job.resubmits else self._order_or_take_up(job)
+        except SparkDanceLedgerError as error:
+            # What is written after an order never raises.
+            raise reworded(error, f"{error} {_NOTHING_ORDERED}") from error
         self._ti.xcom_push(key=GENERATION_ID_KEY, value=placed.order.generation_id)
         return placed
+
+    def reconstructed(self, request: VideoRequest, generation: Generation) -> Order:
+        """Return the order that must have led to a generation, where neither a deferral nor a ledger tells of it."""
+        return Order.placed(
+            request,
+            self._hook.estimate(request),
+            generation_id=generation.id,
+            connection_id=self._hook.spark_dance_conn_id,
+            try_number=self.attempt.try_number,
+            submitted_at=generation.created_at or time.time(),
+        )
 
     def failed(self, order: Order, generation: Generation, error: SparkDanceGenerationFailedError) -> None:
         """Write down that the render failed."""
@@ -133,10 +158,10 @@ class Desk:
             return self._order(job)
         if decision.step is Step.REPORT_AMBIGUOUS:
             self._ledger.ambiguous()
-            raise _ambiguous(_UNHEARD_OF, record, job.terms)
+            raise ambiguous(UNHEARD_OF, record, job.terms)
         if record.order is None:
             if record.state != "refused":
-                self._log.warning("%s It is ordered again; both may be charged.", _sent(_UNHEARD_OF, record))
+                self._log.warning("%s It is ordered again; both may be charged.", sent(UNHEARD_OF, record))
             return self._order(job)
         if decision.step is Step.FAIL and record.error is not None:
             with noticing_moderation(resubmits=record.order.resubmits):
@@ -169,7 +194,7 @@ class Desk:
                 generation = self._hook.submit(request)
             except SparkDanceAmbiguousSubmitError as error:
                 self._ledger.ambiguous()
-                raise _ambiguous(str(error), intent, job.terms) from error
+                raise ambiguous(str(error), intent, job.terms) from error
             except SparkDanceError:
                 self._ledger.refused()
                 raise
@@ -182,6 +207,7 @@ class Desk:
                 submitted_at=intent.submitting_at,
                 resubmits=job.resubmits,
             )
+            self.order = order
             self._ledger.submitted(order)
             self._receipts.accepted(order, generation)
         return Placed(order, generation)
@@ -191,13 +217,14 @@ class Desk:
             "Generation %s, ordered by try %d at %s, is taken up; nothing is ordered.",
             order.generation_id,
             order.try_number,
-            _utc(order.submitted_at),
+            to_the_second(order.submitted_at),
         )
         if changed:
             self._log.warning(
                 "The task's request has changed since then: %s. The paid order counts; to order anew, clear the task.",
                 ", ".join(changed),
             )
+        self.order = order
         self._ledger.taken_up()
         return Placed(order)
 
@@ -242,25 +269,3 @@ class Desk:
             return None
         base_url = self._hook.settings.endpoint.base_url
         return fingerprint(job.checked, connection_id=self._hook.spark_dance_conn_id, base_url=base_url)
-
-
-def _ambiguous(text: str, record: Record, terms: Terms) -> SparkDanceAmbiguousSubmitError:
-    if terms.resubmit_ambiguous:
-        advice = 'Airflow\'s next retry orders again, as on_ambiguous_submit="resubmit" asks.'
-    else:
-        advice = (
-            "Look in the vendor's console for a generation of that second. Clearing this task orders again, "
-            "and accepts that both may be charged."
-        )
-    return SparkDanceAmbiguousSubmitError(f"{_sent(text, record)} {advice}")
-
-
-def _sent(text: str, record: Record) -> str:
-    return (
-        f"{text} It was sent at {_utc(record.submitting_at)}; "
-        f"if it was taken and renders, it costs about {record.estimated_cost_usd:.4f} USD."
-    )
-
-
-def _utc(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

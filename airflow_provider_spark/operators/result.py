@@ -20,7 +20,6 @@ SPARE: Final[tuple[Literal["metadata", "last_frame_url", "video_url"], ...]] = (
     "last_frame_url",
     "video_url",
 )
-YEAR_10000: Final = 253_402_300_800
 
 
 class VideoResult(TypedDict):
@@ -65,8 +64,6 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
     completed_at = None
     if generation.is_terminal:
         completed_at = generation.completed_at or now
-        if not completed_at < YEAR_10000:  # no moment, whatever the vendor's metadata mean by it
-            completed_at = now
     resolution = generation.resolution or order.resolution
     ratio = generation.ratio or (order.ratio if order.ratio != "adaptive" else None)
     size = next((of[r] for name, of in PIXELS.items() if name == resolution for r in of if r == ratio), None)
@@ -104,6 +101,11 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
             break
         result[name] = None
     return result
+
+
+def to_the_second(seconds: float) -> str:
+    """Return a moment, Unix seconds, as a person reads it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def iso(seconds: float) -> str:

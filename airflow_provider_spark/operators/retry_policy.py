@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_spark.api.errors import SparkDanceRateLimitError
+from airflow_provider_spark.polling.wait import LONGEST_RETRY_AFTER
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
@@ -30,6 +31,7 @@ else:
         ) -> RetryDecision:
             """Return the delay for a rate limit, no opinion for anything else."""
             asked = exception.retry_after if isinstance(exception, SparkDanceRateLimitError) else None
+            asked = None if asked is None else min(asked, LONGEST_RETRY_AFTER)
             usual = context["task"].retry_delay if context else timedelta(0)
             if asked is None or timedelta(seconds=asked) <= usual:
                 return RetryDecision.default()

@@ -15,10 +15,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRequestError, SparkDanceTimeoutError
 from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
-from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, Order, goes_on
+from airflow_provider_spark.ledger.order import Order, left_behind
 from airflow_provider_spark.links.spark_dance import SparkDanceVideoLink
 from airflow_provider_spark.operators import values
-from airflow_provider_spark.operators.desk import Desk, Placed
 from airflow_provider_spark.operators.failures import failing_for_good, is_final, reworded
 from airflow_provider_spark.operators.interruption import Interruption
 from airflow_provider_spark.operators.job import ON_AMBIGUOUS_SUBMIT, ON_MODERATION, RESUBMITS, Job, Terms
@@ -29,7 +28,6 @@ from airflow_provider_spark.operators.waiting import Waiting
 from airflow_provider_spark.polling.schedule import Pace
 from airflow_provider_spark.polling.wait import Ask, GaveUp, Settled, Wait
 from airflow_provider_spark.triggers.events import from_event
-from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
 
 try:
     from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_spark.api.generation import Generation
+    from airflow_provider_spark.operators.desk import Desk, Placed
 
 # How long after the trigger's own deadline Airflow may take the trigger for dead, in seconds.
 DEAD_TRIGGER_GRACE = 60.0
@@ -184,31 +183,38 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         self.on_moderation = on_moderation
         self.spark_dance_conn_id = spark_dance_conn_id
         self._interruption = Interruption()
-        self._order: Order | None = None
+        self._desk: Desk | None = None
         delay_after_rate_limit(self)
 
     @cached_property
     def hook(self) -> SparkDanceHook:
         """The hook of the task's connection."""
-        return SparkDanceHook(self.spark_dance_conn_id)
+        conn_id = values.text("spark_dance_conn_id", self.spark_dance_conn_id)
+        return SparkDanceHook(conn_id or SparkDanceHook.default_conn_name)
 
     def execute(self, context: Context) -> VideoResult:
         """Check the job, order it once or take up what was ordered before, wait, deliver."""
         with failing_for_good(ordered=False):
-            job, desk = self._checked_job(), self._desk(context)
+            job, desk = self._checked_job(), self._open_desk(context)
         return self._past_moderation(desk, partial(self._order_and_deliver, desk, job))
 
-    def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any]) -> VideoResult:
-        """Deliver the result, once the trigger has fired."""
-        desk = self._desk(context)
-        return self._past_moderation(desk, partial(self._deliver, desk, from_event(event), Order.model_validate(order)))
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], order: dict[str, Any] | None = None
+    ) -> VideoResult:
+        """Deliver the result, once the trigger has fired.
+
+        :param order: what was deferred with; ``dag.test()`` loses it.
+        """
+        desk, end = self._open_desk(context), from_event(event)
+        placed = self._recalled(desk, end) if order is None else Order.model_validate(order)
+        return self._past_moderation(desk, partial(self._deliver, desk, end, placed))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; a trigger that died or was never run is reported with its generation."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralError, TaskDeferralTimeout) as error:
-            desk = self._desk(context)
+            desk = self._open_desk(context)
             generation_id = desk.generation_id
             kind = SparkDanceTimeoutError if isinstance(error, TaskDeferralTimeout) else SparkDanceError
             raise kind(
@@ -220,17 +226,12 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     def on_kill(self) -> None:
         """Say what becomes of the render. A submit that is under way is finished and recorded first."""
         self._interruption.request()
-        if self._order is not None:
-            self.log.warning(self._left_behind(self._order))
-
-    @staticmethod
-    def _left_behind(order: Order) -> str:
-        return f"{goes_on(order.generation_id, order.estimated_cost_usd)} {TAKEN_UP_LATER}"
+        if self._desk is not None and (order := self._desk.order) is not None:
+            self.log.warning(left_behind(order.generation_id, order.estimated_cost_usd))
 
     def _order_and_deliver(self, desk: Desk, job: Job) -> VideoResult:
         with failing_for_good(ordered=False, retry_ambiguous=job.terms.resubmit_ambiguous):
             placed = desk.order_once(job)
-        self._order = placed.order
         with failing_for_good(ordered=True):
             if job.waiting.for_completion:
                 end = self._wait(desk, placed, job.waiting)
@@ -262,8 +263,12 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         with failing_for_good(ordered=False):
             return self._checked_job().reseeded(resubmits=refusal.resubmits + 1)
 
-    def _desk(self, context: Context) -> Desk:
-        return Desk(context, self.hook, self._interruption, self.log)
+    def _open_desk(self, context: Context) -> Desk:
+        # No DAG file needs the ledger behind it, so none pays for its import.
+        from airflow_provider_spark.operators.desk import Desk
+
+        self._desk = Desk(context, self.hook, self._interruption, self.log)
+        return self._desk
 
     def _checked_job(self) -> Job:
         checked: VideoRequest | SparkDanceRequestError
@@ -327,7 +332,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         if isinstance(decision, Ask) and waiting.deferrable:
             self._defer(order, wait)
         while isinstance(decision, Ask):
-            self._interruption.sleep(decision.after, outcome=self._left_behind(order))
+            outcome = left_behind(order.generation_id, order.estimated_cost_usd)
+            self._interruption.sleep(decision.after, outcome=outcome)
             wait, decision = self._ask(hook, wait, reload_connection=decision.reload_connection)
         return decision
 
@@ -348,11 +354,16 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         return wait, decision
 
     def _defer(self, order: Order, wait: Wait) -> NoReturn:
+        # Not above: Airflow's triggers would be a fifth of what importing this module costs each DAG file.
+        from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
+
         pace = wait.pace
         poll = {"floor": pace.floor, "ceiling": pace.ceiling}
         if pace.interval is not None:
             poll["interval"] = pace.interval
         remaining = max(0.0, wait.deadline - time.time())
+        # A poll that begins at the deadline may use the time of each of its steps: connect, write, read.
+        last_poll = 3 * self.hook.settings.endpoint.request_timeout
         longest_step = pace.interval if pace.interval is not None else pace.ceiling
         self.defer(
             trigger=SparkDanceGenerationTrigger(
@@ -366,14 +377,23 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
             ),
             method_name=self.execute_complete.__name__,
             kwargs={"order": order.model_dump(mode="json")},
-            timeout=timedelta(seconds=remaining + longest_step + DEAD_TRIGGER_GRACE),
+            timeout=timedelta(seconds=remaining + longest_step + last_poll + DEAD_TRIGGER_GRACE),
         )
+
+    def _recalled(self, desk: Desk, end: Settled | GaveUp) -> Order:
+        if order := desk.order_on_record:
+            return order
+        if isinstance(end, GaveUp):
+            raise end.error
+        return desk.reconstructed(self._checked_request(), end.generation)
 
     def _deliver(self, desk: Desk, end: Settled | GaveUp, order: Order) -> VideoResult:
         with failing_for_good(ordered=True), noticing_moderation(resubmits=order.resubmits):
             if isinstance(end, GaveUp):
                 raise self._waited_in_vain(end.error, desk)
             generation = end.generation
+            if generation.is_completed and generation.video_url is None:  # it may have been too long for an event
+                generation = desk.hook_of(order).get_generation(order.generation_id)
             if generation.is_failed:
                 failure = generation.failure()
                 desk.failed(order, generation, failure)

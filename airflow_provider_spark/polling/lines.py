@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from airflow_provider_spark.api.errors import SparkDanceConfigurationError, SparkDanceError
+from airflow_provider_spark.api.errors import SparkDanceConnectionLookupError, SparkDanceError
 from airflow_provider_spark.polling.hub import Access, Hub, Place
 from airflow_provider_spark.polling.wait import GaveUp, Note, Settled, Wait
 
@@ -188,7 +188,7 @@ class Line:
             error = (
                 fault
                 if isinstance(fault, SparkDanceError)
-                else SparkDanceConfigurationError(
+                else SparkDanceConnectionLookupError(
                     f"Connection {self.conn_id!r} can't be read at the moment ({type(fault).__name__})."
                 )
             )

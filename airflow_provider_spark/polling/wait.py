@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # How long each kind of answer may be doubted, in seconds.
 REFUSAL_PATIENCE = 15 * 60.0  # a key or balance may be mended while the render goes on
 NOT_FOUND_PATIENCE = 10 * 60.0  # counted from the submit: a new id may not be known everywhere yet
+LATE_NOT_FOUND_PATIENCE = 2 * 60.0  # counted from the first: one stray answer mustn't end a wait of hours
 GATEWAY_FAILURE_PATIENCE = 5 * 60.0  # the gateway failed to look, which says nothing of the render
 MISSING_VIDEO_PATIENCE = 2 * 60.0
 
@@ -102,6 +103,7 @@ class Wait:
     logged_at: float = 0.0
     doubt: Doubt | None = None
     refused_since: float | None = None
+    missing_since: float | None = None
     faults: int = 0
     last_fault: str | None = None
 
@@ -130,6 +132,7 @@ class Wait:
             first_progress=self._first_progress(generation, now),
             doubt=_doubt(generation, self.doubt, now),
             refused_since=None,
+            missing_since=None,
             faults=0,
             last_fault=None,
         )
@@ -159,7 +162,9 @@ class Wait:
                 after = max(after, min(error.retry_after, LONGEST_RETRY_AFTER))
         else:
             if isinstance(error, SparkDanceNotFoundError):
-                left = self.submitted_at + NOT_FOUND_PATIENCE - now
+                since = now if self.missing_since is None else self.missing_since
+                wait = replace(wait, missing_since=since)
+                left = max(self.submitted_at + NOT_FOUND_PATIENCE, since + LATE_NOT_FOUND_PATIENCE) - now
             else:
                 reload_connection = True
                 since = now if self.refused_since is None else self.refused_since

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
-from airflow_provider_spark.ledger.order import TAKEN_UP_LATER, goes_on
+from airflow_provider_spark.ledger.order import left_behind
 from airflow_provider_spark.polling.hub import Access
 from airflow_provider_spark.polling.lines import lines
 from airflow_provider_spark.polling.schedule import Pace, Shape
@@ -76,7 +76,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Say what becomes of the render when a user clears or marks the waiting task (Airflow 3.3 and later)."""
-        self.log.warning("%s %s", goes_on(self.generation_id, self.estimated_cost_usd), TAKEN_UP_LATER)
+        self.log.warning(left_behind(self.generation_id, self.estimated_cost_usd))
 
     def _begin(self) -> Wait:
         # Taken by name, so that what another version wrote beside them does no harm.

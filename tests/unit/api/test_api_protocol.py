@@ -1,11 +1,8 @@
 import json
-from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_spark import __version__
 from airflow_provider_spark.api.endpoint import Endpoint
@@ -377,58 +374,3 @@ def test_a_rate_limit_carries_the_wait() -> None:
         with pytest.raises(SparkDanceRateLimitError, match=r"wait 7 s") as caught:
             read(429, b"", **{"retry-after": "7"})
         assert caught.value.retry_after == 7
-
-
-# Any bytes whatsoever
-
-
-json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from([3005097, "gen-1"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["id", "status", "error", "code", "message", "error_code", "output", "content", "url", "metadata"]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
-    max_leaves=12,
-)
-json_bytes = json_values.map(lambda value: json.dumps(value).encode())
-broken = st.tuples(json_bytes, st.integers(0, 80)).map(lambda cut: cut[0][: cut[1]])
-recoded = st.tuples(json_values, st.sampled_from(["utf-16", "utf-32", "utf-8-sig"])).map(
-    lambda pair: json.dumps(pair[0], ensure_ascii=False).encode(pair[1], "replace")
-)
-huge = st.sampled_from(
-    [
-        b'{"id": ' + b"9" * 5000 + b"}",
-        b'{"id": "gen-1", "usage": {"cost": 1' + b"0" * 5000 + b"}}",
-        b'{"id": "gen-1", "progress": 1e999999999, "created_at": -1e400}',
-        b'{"metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"id": "gen-1", "metadata": ' + b'{"a":' * 400 + b"1" + b"}" * 400 + b"}",
-        b'{"id": "gen-1", "error": ' + b"[" * 900 + b"1" + b"]" * 900 + b"}",
-        b"[" * 10_000,
-        b'{"id": "gen-1", "status": "' + b"x" * 100_000 + b'"}',
-    ]
-)
-statuses = st.sampled_from([200, 200, 200, 201, 204, 301, 400, 401, 402, 404, 408, 418, 429, 500, 502, 504, 599, 999])
-headers = st.dictionaries(st.sampled_from(["retry-after", "location"]), st.text(max_size=30))
-
-
-@given(statuses, headers, st.binary(max_size=60) | json_bytes | broken | recoded | huge)
-def test_any_reply_bytes_give_a_generation_or_one_of_our_errors(
-    status: int, headers: dict[str, str], body: bytes
-) -> None:
-    for read in (PROTOCOL.read_submit, lambda *answer: PROTOCOL.read_poll("gen-1", *answer)):
-        with suppress(SparkDanceError):
-            generation = read(status, headers, body)
-            assert generation.id is not None
-            assert Generation.model_validate(generation.to_event()) == generation
-            assert len(json.dumps(generation.to_event())) <= 4096

@@ -133,6 +133,7 @@ def test_the_wait_of_a_rate_limit_survives_a_pickle() -> None:
 def test_only_what_cannot_have_ordered_may_be_repeated() -> None:
     assert {kind.__name__ for kind in EXCEPTIONS if kind.may_repeat} == {
         "SparkDanceRateLimitError",
+        "SparkDanceConnectionLookupError",
         "SparkDanceVendorError",
         "SparkDanceUnreachableError",
     }

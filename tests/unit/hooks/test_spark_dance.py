@@ -168,9 +168,12 @@ class TestTestConnection:
     """What stands behind the form's button."""
 
     def verdict(self, monkeypatch: pytest.MonkeyPatch, host: str, key: str = KEY, **fields: Any) -> tuple[bool, str]:
-        store_connection(monkeypatch, host=host, password=key, **fields)
-        good, message = SparkDanceHook(CONN_ID).test_connection()
+        store_connection(monkeypatch, conn_id="vendor", host=host, password=key, **fields)
+        good, message = SparkDanceHook("vendor").test_connection()
         assert key not in message
+        # There is no generation that could go on or be billed.
+        assert "The render goes on" not in message
+        assert "generation" not in message
         return good, message
 
     def test_says_yes_to_the_right_key_and_orders_nothing(

@@ -109,15 +109,32 @@ def test_a_word_of_an_order_that_is_out_is_written_again_until_it_sticks() -> No
 
 
 def test_an_order_that_is_out_goes_on_even_if_it_cannot_be_written_down(caplog: pytest.LogCaptureFixture) -> None:
-    shelf, other = Shelf(), Shelf()
-    ledger = ledger_of(shelf, other)
+    shelf = Shelf()
+    ledger = ledger_of(shelf)
     intend(ledger)
     shelf.faults = 99
     ledger.submitted(an_order("sd-7"))
     assert "'submitted' of generation sd-7" in caplog.text
-    assert other.record is not None
-    assert other.record.state == "submitted"
-    assert ledger.record == other.record
+    assert ledger.record is not None
+    assert ledger.record.state == "submitted"
+
+
+def test_one_place_is_enough_for_an_order_that_is_out_and_is_not_held_up_by_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken, good = Shelf(), Shelf()
+    sleeps: list[float] = []
+    ledger = Ledger([broken, good], an_attempt(), logging.getLogger("test"), sleep=sleeps.append)
+    intend(ledger)
+    broken.faults = 1
+    ledger.submitted(an_order())
+    assert not sleeps
+    assert "out of reach Another place has it." in caplog.text
+    assert newest_of(broken, good) == good.record == ledger.record
+
+
+def newest_of(*shelves: Shelf) -> Record | None:
+    return ledger_of(*shelves).record
 
 
 def test_the_outcome_of_another_order_is_not_written_over_the_record() -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_spark.api.endpoint import Endpoint
 from airflow_provider_spark.api.errors import SparkDanceAmbiguousSubmitError
@@ -20,11 +21,6 @@ from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideo
 from airflow_provider_spark.polling.schedule import Pace
 from airflow_provider_spark.polling.wait import Settled
 from airflow_provider_spark.triggers.events import to_event
-
-try:
-    from airflow.sdk.exceptions import TaskDeferred
-except ImportError:  # Airflow 3.1
-    from airflow.exceptions import TaskDeferred  # type: ignore[no-redef]
 
 COST = "0.1215"
 
@@ -156,6 +152,8 @@ class Task:
     store: StateStore | None = field(default_factory=StateStore)
     ledger_path: str | None = None
     ti: TaskInstance = field(default_factory=TaskInstance)
+    loses_kwargs: bool = False
+    """Resume without what was deferred with, as ``dag.test()`` does."""
 
     def attempt(self, **parameters: Any) -> Any:
         """Run the attempt, through the deferral where it defers; return its result or raise its failure."""
@@ -195,9 +193,9 @@ class Task:
         return len(self.vendor.orders)
 
     def _resume(self, operator: SparkDanceGenerateVideoOperator, deferral: TaskDeferred) -> Callable[[], Any]:
-        kwargs = json.loads(json.dumps(deferral.kwargs))
-        generation_id = kwargs["order"]["generation_id"]
-        event = json.loads(json.dumps(to_event(Settled(self.vendor.get(generation_id)))))
+        kwargs = {} if self.loses_kwargs else json.loads(json.dumps(deferral.kwargs))
+        reply = self.vendor.get(deferral.trigger.generation_id)
+        event = json.loads(json.dumps(to_event(Settled(reply))))
         method = getattr(operator, deferral.method_name)
         return lambda: method(self.context, event=event, **kwargs)
 

@@ -126,10 +126,13 @@ class TestSigterm:
             "before submitted is written",
         ],
     )
-    def test_a_submit_under_way_is_finished_and_recorded_first(self, at: str) -> None:
+    def test_a_submit_under_way_is_finished_and_recorded_first(
+        self, at: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         task = Task(Vendor(fates=[RENDERING]))
         steps = told_to_end(task, at)
         assert steps.index("on_kill") > steps.index("after submitted was written")
+        assert "no cancel: generation sd-1 goes on" in capsys.readouterr().out
         assert task.orders == 1
         task.vendor.renders["sd-1"] = completed()
         assert task.retry().attempt()["generation_id"] == "sd-1"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,11 +21,14 @@ from airflow_provider_spark.api.errors import (
     SparkDanceGenerationFailedError,
     SparkDanceNotFoundError,
     SparkDanceRateLimitError,
+    SparkDanceTimeoutError,
     SparkDanceUnreachableError,
     SparkDanceVendorError,
 )
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError
 from airflow_provider_spark.operators import in_place, interruption
+from airflow_provider_spark.polling.schedule import Shape
+from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
 from tests.unit.operators.paying import (
     MODERATED,
     RENDERING,
@@ -104,10 +107,10 @@ class TestRetry:
     def test_an_order_is_polled_with_the_connection_that_made_it(self) -> None:
         task = Task()
         task.attempt()
-        operator = task.retry().operator(spark_dance_conn_id="another")
+        operator = task.retry().operator(spark_dance_conn_id="another", timeout=0.05)
         hook = operator.hook
         hook.spark_dance_conn_id = "another"
-        with pytest.raises(Exception, match="spark_dance_default"):  # Airflow's own: no such connection here
+        with pytest.raises(SparkDanceTimeoutError, match="connection 'spark_dance_default' isn't defined"):
             task.run(operator)
         assert task.orders == 1
 
@@ -379,13 +382,13 @@ class TestPlaces:
     def test_nothing_is_ordered_where_a_place_cannot_be_read(self, tmp_path: Path) -> None:
         (tmp_path / "ledger").write_text("a file where the folder should be")
         task = Task(ledger_path=f"{tmp_path}/ledger")
-        with pytest.raises(SparkDanceLedgerError):
+        with pytest.raises(SparkDanceLedgerError, match=r"can't be .*ledger.*Nothing was ordered\."):
             task.attempt()
         assert not task.orders
 
     def test_a_broken_record_ends_the_task_for_good(self) -> None:
         task = Task(store=StateStore(values={"spark_dance_ledger": '{"format": 1}'}))
-        with pytest.raises(AirflowFailException, match="remove the record and clear the task"):
+        with pytest.raises(AirflowFailException, match=r"remove the record and clear the task.*Nothing was ordered"):
             task.attempt()
         assert not task.orders
 
@@ -430,6 +433,68 @@ class TestFailedWait:
         task.vendor.poll_faults = [SparkDanceNotFoundError("unknown")] * 3
         task.vendor.renders["sd-1"] = completed()
         assert task.retry().attempt()["generation_id"] == "sd-1"
+
+
+class TestResume:
+    @pytest.mark.parametrize("with_ledger", [True, False])
+    def test_dag_test_which_loses_what_was_deferred_gets_the_result_too(self, with_ledger: bool) -> None:
+        usual = Task().attempt(deferrable=True, seed=5)
+        task = Task(loses_kwargs=True) if with_ledger else Task(store=None, loses_kwargs=True)
+        result = task.attempt(deferrable=True, seed=5)
+        times = {"submitted_at", "completed_at", "elapsed_seconds"}
+        assert {key: result[key] for key in result if key not in times} == {
+            key: usual[key] for key in usual if key not in times
+        }
+
+    def test_a_video_that_was_too_long_for_the_event_is_asked_for_again(self) -> None:
+        url = "https://results.example/sd-1.mp4?signature=" + "x" * 5000
+        task = Task(Vendor(fates=[{"status": "completed", "output": [{"content": [{"type": "video", "url": url}]}]}]))
+        assert task.attempt(deferrable=True)["status"] == "completed"
+        assert task.vendor.polls == ["sd-1", "sd-1"]
+
+    @pytest.mark.parametrize(
+        ("reason", "kind"), [("Trigger timeout", SparkDanceTimeoutError), ("Trigger failure", SparkDanceError)]
+    )
+    def test_a_trigger_that_died_is_reported_with_its_generation_and_taken_up(
+        self, reason: str, kind: type[SparkDanceError]
+    ) -> None:
+        task = Task(Vendor(fates=[RENDERING]))
+        operator = task.operator(deferrable=True)
+        with pytest.raises(TaskDeferred):
+            operator.execute(task.context)
+        with pytest.raises(kind, match=r"generation sd-1.*next retry takes the paid render up"):
+            operator.resume_execution("__fail__", {"error": reason, "traceback": None}, task.context)
+        task.vendor.renders["sd-1"] = completed()
+        assert task.retry().attempt(deferrable=True)["generation_id"] == "sd-1"
+        assert task.orders == 1
+
+
+class TestKill:
+    def test_while_nothing_is_ordered_there_is_nothing_to_say(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Task().operator().on_kill()
+        assert "cancel" not in capsys.readouterr().out
+
+    async def test_a_user_who_ends_a_waiting_task_is_told_that_the_render_goes_on(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        task = Task()
+        with pytest.raises(TaskDeferred) as deferral:
+            task.operator(deferrable=True).execute(task.context)
+        _, arguments = deferral.value.trigger.serialize()
+        await SparkDanceGenerationTrigger(**arguments).on_kill()
+        told = capsys.readouterr()
+        assert "no cancel: generation sd-1 goes on, and about 0.1215 USD is billed" in told.out + told.err
+
+    async def test_a_wait_from_before_the_upgrade_has_no_price_to_tell(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shape = Shape(pixels=1, frames=1, tier="default")
+        trigger = SparkDanceGenerationTrigger(
+            generation_id="sd-9", spark_dance_conn_id="c", submitted_at=0, deadline=1, shape=shape, poll={}
+        )
+        await trigger.on_kill()
+        told = capsys.readouterr()
+        assert "generation sd-9 goes on, and what it costs is billed" in told.out + told.err
 
 
 def steps_of(task: Task, **parameters: Any) -> list[str]:

@@ -334,10 +334,15 @@ class TestAnUnknownId:
     def test_that_becomes_known_costs_nothing(self) -> None:
         assert tell(waiting(), until(9 * MINUTE, NOT_FOUND, completed())).generation == completed()
 
-    def test_is_believed_at_once_when_it_comes_later(self) -> None:
+    def test_is_doubted_for_two_minutes_when_it_comes_later(self) -> None:
         story = tell(waiting(), until(30 * MINUTE, generation(), NOT_FOUND))
         assert story.error is NOT_FOUND
-        assert story.polls[-2] < 30 * MINUTE <= story.polls[-1]
+        first = next(poll for poll in story.polls if poll >= 30 * MINUTE)
+        assert story.polls[-2] < first + 2 * MINUTE <= story.polls[-1]
+
+    def test_that_was_a_stray_answer_ends_no_wait(self) -> None:
+        answers: list[Answer] = [generation(), NOT_FOUND, generation(), NOT_FOUND, completed()]
+        assert tell(waiting(), lambda _: answers.pop(0), begins=HOUR).generation == completed()
 
 
 def test_a_redirect_ends_a_wait_at_once() -> None:

@@ -224,7 +224,7 @@ class TestItsPatience:
         monkeypatch.delenv(f"AIRFLOW_CONN_{CONN_ID.upper()}")
         with capture_logs() as lines:
             waiting = asyncio.create_task(end_of(trigger_for(ordered)))
-            await until(lambda: any("can't be read" in line["event"] for line in lines))
+            await until(lambda: any("isn't defined" in line["event"] for line in lines))
             store_connection(monkeypatch, host="http://api.example.com", password=KEY)
             await until(lambda: any("plain http" in line["event"] for line in lines))
             store_connection(monkeypatch, host=emulator.base_url, password=emulator.api_key)
