@@ -244,13 +244,15 @@ def renders(bench: Bench, count: int) -> str:
                     f"{one.fixed_interval:.1f}",
                     f"{one.fixed_polls:.1f}",
                     f"{one.share:.2f}",
+                    f"{one.oracle_share:.2f}",
                 ]
             )
-    header = "render|progress|our polls|found late by, s|p95|fixed interval as late, s|its polls|our share of them"
+    header = "render|progress|our polls|late by, s|p95|interval as late, s|its polls|our share of them|an oracle's"
     return (
         "## Polls for each render, at the same median delay\n\n"
         + table(header, rows)
-        + f"\nSimulated, {polls.RENDERS:,} renders each; how they behave stands in `benchmarks/polls.py`.\n"
+        + f"\nSimulated, {polls.RENDERS:,} renders each; how they behave stands in `benchmarks/polls.py`. The oracle"
+        " asks at the fixed interval from the moment on before which one render in twenty ends.\n"
     )
 
 

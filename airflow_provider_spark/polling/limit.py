@@ -7,6 +7,8 @@ from __future__ import annotations
 DEFAULT_REQUESTS_PER_SECOND = 50.0
 # A timer that fires late may be made up for, by up to this many seconds.
 SLACK = 0.05
+# Left free of each second, for that and for calls that the network bunches up on their way.
+HEADROOM = 0.1
 # A 429 or 503 cuts the rate to this share; no series of them cuts it below the least share.
 CUT = 0.5
 LEAST_SHARE = 1 / 64
@@ -22,7 +24,7 @@ class RateLimit:
     """
 
     def __init__(self, per_second: float) -> None:
-        self._spacing = (1 + SLACK) / per_second
+        self._spacing = (1 + HEADROOM) / per_second
         self._free_at = float("-inf")
         self._resumes_at = float("-inf")
         self._share = 1.0

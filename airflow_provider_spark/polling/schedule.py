@@ -9,8 +9,8 @@ from typing import Literal, TypedDict
 # up to which the figure holds: 480p, 720p, 1080p (the vendor's figures; in proportion to length).
 TYPICAL_SECONDS_PER_TEN = ((500_000, 70.0), (1_000_000, 85.0), (float("inf"), 115.0))
 FRAMES_IN_TEN_SECONDS = 240
-# A flex render may take hours: what is expected of it is far more than of the same clip online.
-FLEX_FACTOR = 20.0
+# A flex render may take hours: the longest clip at 1080p is expected after one and a half.
+FLEX_FACTOR = 40.0
 # A clip is first asked for at this share of its typical time: few are ready sooner.
 EARLIEST_SHARE = 0.5
 # Later steps are this share of the age, so that a result is found late by at most as much.

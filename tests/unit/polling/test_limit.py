@@ -37,7 +37,7 @@ def test_no_second_has_more_calls_than_the_limit(per_second: float, pauses: list
 @pytest.mark.parametrize("per_second", [0.5, 1, 7, 50, 1000])
 def test_the_limit_is_used(per_second: float) -> None:
     gone = calls(RateLimit(per_second), [0.0] * 500)
-    assert 499 / gone[-1] >= 0.94 * per_second
+    assert 499 / gone[-1] >= 0.9 * per_second
 
 
 @pytest.mark.parametrize("late", [0.001, 0.02, 0.04])
@@ -47,7 +47,7 @@ def test_a_timer_that_fires_late_costs_no_calls(late: float) -> None:
     for _ in range(200):
         now = max(now, limit.next_call_at()) + (late if _ % 2 else 0)
         limit.take(now)
-    assert 200 / now >= 0.9 * 20
+    assert 200 / now >= 0.88 * 20
 
 
 def test_no_call_goes_before_the_vendor_wants_it() -> None:
