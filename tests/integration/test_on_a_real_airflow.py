@@ -106,10 +106,12 @@ def test_the_result_url_leads_to_the_video_that_was_asked_for(
         assert sum(1 for _ in container.decode(stream)) == 48
 
 
-def test_the_log_tells_the_estimate_the_id_each_status_and_the_bill(outcome_of: Callable[[str], Outcome]) -> None:
+def test_the_log_tells_the_estimate_the_order_and_what_the_triggerer_found(
+    outcome_of: Callable[[str], Outcome],
+) -> None:
     outcome = outcome_of("success")
     assert "864x480, 48 frames (2 s), default tier: about 0.0486 USD" in outcome.log
-    assert f"Generation {outcome.generation_id} is in_progress" in outcome.log
+    assert "Spark Dance order: " in outcome.log
     assert f"Generation {outcome.generation_id} is completed" in outcome.log
 
 

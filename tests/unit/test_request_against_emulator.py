@@ -210,7 +210,7 @@ def requests(draw: st.DrawFn, picture_url: str) -> dict[str, Any]:
 
 
 @given(data=st.data())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_request_is_taken_by_both_or_by_neither(
     data: st.DataObject, vendor: httpx.Client, picture_url: str
 ) -> None:
@@ -226,7 +226,7 @@ def test_each_picture_is_taken_by_both_or_by_neither(name: str, vendor: httpx.Cl
 
 @given(name=st.sampled_from(sorted(VALUES)), value=st.one_of(WRONG_TYPES, st.integers(), st.floats(-10, 10), st.text()))
 @example(name="seed", value=2**32)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_value_of_each_parameter_is_taken_by_both_or_by_neither(
     name: str, value: object, vendor: httpx.Client
 ) -> None:

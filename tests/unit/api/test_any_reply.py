@@ -198,7 +198,6 @@ def call_all(
     return outcomes
 
 
-@settings(deadline=None)
 @given(st.tuples(statuses, headers, bodies) | faults)
 def test_both_clients_end_the_same_way_with_a_generation_or_one_of_our_errors(
     answer: tuple[int, dict[str, str], bytes] | type[Exception],
@@ -262,7 +261,7 @@ heads = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(heads, json_bytes | broken | st.binary(max_size=60))
 def test_any_bytes_on_the_wire_end_with_a_generation_or_one_of_our_errors(
     speaker: Speaker, head: bytes, body: bytes

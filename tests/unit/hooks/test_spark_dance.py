@@ -297,7 +297,7 @@ TRICKY = string.ascii_letters + string.digits + "-_.+/=:@#%&\"'\\<>"
 class TestSecrets:
     """Neither the key nor the proxy's password is in anything that an exception can bring into a log."""
 
-    @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         key=st.text(TRICKY, min_size=10, max_size=40).map("sk-{}".format),
         status=st.sampled_from([200, 301, 400, 401, 403, 404, 418, 429, 500, 502]),

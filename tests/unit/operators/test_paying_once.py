@@ -528,7 +528,7 @@ def test_whenever_the_task_is_killed_it_pays_once_or_reports(
         assert task.orders == 1
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     attempts=st.lists(
         st.tuples(
