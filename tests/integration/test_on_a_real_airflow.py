@@ -106,7 +106,7 @@ def test_the_result_url_leads_to_the_video_that_was_asked_for(
         assert sum(1 for _ in container.decode(stream)) == 48
 
 
-def test_the_log_tells_the_estimate_the_order_and_what_the_triggerer_found(
+def test_the_log_tells_the_estimate_the_order_and_what_the_triggerer_saw(
     outcome_of: Callable[[str], Outcome],
 ) -> None:
     outcome = outcome_of("success")
