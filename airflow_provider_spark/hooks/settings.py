@@ -99,8 +99,8 @@ class Settings:
                 verify=read("verify", _verify, default=cast("bool | str", True)),
                 proxy=read("proxy", _proxy, default=None),
             )
-            floor = read("poll_floor", _positive, default=Pace.floor)
-            ceiling = read("poll_ceiling", _positive, default=max(Pace.ceiling, floor))
+            floor = read("poll_floor", _positive, default=Pace().floor)
+            ceiling = read("poll_ceiling", _positive, default=max(Pace().ceiling, floor))
             return cls(
                 endpoint=endpoint,
                 price_per_million_tokens=read("price_per_million_tokens", _price, default=LIST_PRICE),

@@ -70,12 +70,12 @@ class Place:
         self.refused = refused
         self.hub: Hub | None = None
         self.turn = LEFT
-        self._news: list[News] = []
+        self._news: tuple[News, ...] = ()
         self._listener: asyncio.Future[None] | None = None
 
     def tell(self, news: News) -> None:
         """Leave news for whoever waits here."""
-        self._news.append(news)
+        self._news = (*self._news, news)
         if self._listener is not None and not self._listener.done():
             self._listener.set_result(None)
 
@@ -86,9 +86,9 @@ class Place:
             self._listener.set_result(None)
         return self._listener
 
-    def news(self) -> list[News]:
+    def news(self) -> tuple[News, ...]:
         """Take all news since the last time."""
-        news, self._news = self._news, []
+        news, self._news = self._news, ()
         return news
 
 

@@ -26,8 +26,11 @@ Tell = Callable[[Note], None]
 
 # Seconds between two look-ups of a connection, at least: each is a round trip to Airflow's supervisor.
 LOOK_UP_SPACING = 2.0
-# A hub that the vendor holds back may not ask at the very deadline; so many seconds later the wait ends unasked.
-GRACE = 45.0
+# A hub that the vendor holds back may not ask at the very deadline: so many seconds later the wait ends unasked.
+GRACE = 30.0
+# Looking for those takes one timer for a connection, which fires every so many seconds; one a wait would cost more
+# memory than the wait.
+SWEEP = 15.0
 # So many waits enter a hub before other tasks of the event loop have their turn.
 AT_ONCE = 100
 
@@ -69,11 +72,9 @@ class Lines:
         """
         line = self._lines.get(conn_id)
         if line is None:
-            line = self._lines[conn_id] = Line(conn_id, look_up, self)
+            line = self._lines[conn_id] = Line(conn_id, look_up, self, self._now)
         place = Place(wait, line.renew)
         line.places.add(place)
-        left = max(0.0, wait.deadline - self._now())
-        net = asyncio.get_running_loop().call_later(left + GRACE, self._run_out, place)
         try:
             line.take_in(place)
             while True:
@@ -93,16 +94,13 @@ class Lines:
                     else:
                         tell(news)
         finally:
-            net.cancel()
             await self._leave(line, place)
-
-    def _run_out(self, place: Place) -> None:
-        place.tell(place.wait.ran_out(self._now()))
 
     async def _leave(self, line: Line, place: Place) -> None:
         line.forget(place)
         if not line.places and self._lines.get(line.conn_id) is line:
             del self._lines[line.conn_id]
+            line.close()
         if place.hub is not None:
             place.hub.leave(place)
             await self.close_if_empty(place.hub)
@@ -130,7 +128,7 @@ class Lines:
 class Line:
     """One connection: who waits with it, and where."""
 
-    def __init__(self, conn_id: str, look_up: LookUp, lines: Lines) -> None:
+    def __init__(self, conn_id: str, look_up: LookUp, lines: Lines, now: Callable[[], float]) -> None:
         self.conn_id = conn_id
         self.places: set[Place] = set()
         # Those who are before the door: not who was told that it can't be opened and tries again later.
@@ -140,6 +138,12 @@ class Line:
         self._hub: Hub | None = None
         self._opening: asyncio.Task[None] | None = None
         self._looked_up_at = float("-inf")
+        self._now = now
+        self._end_overdue()
+
+    def close(self) -> None:
+        """End what goes on for those who wait here, when the last of them has gone."""
+        self._sweep.cancel()
 
     def take_in(self, place: Place) -> None:
         """See that a wait gets its place in this connection's hub, or is told why it can't."""
@@ -164,6 +168,14 @@ class Line:
             # Whoever would be asked for meanwhile would be refused too.
             hub.hold()
         self._start()
+
+    def _end_overdue(self) -> None:
+        overdue = self._now() - GRACE
+        for place in self.places:
+            if place.wait.deadline < overdue:
+                place.tell(place.wait.ran_out(self._now()))
+        loop = asyncio.get_running_loop()
+        self._sweep = loop.call_later(SWEEP, self._end_overdue, context=contextvars.Context())
 
     def _start(self) -> None:
         if self._opening is None:

@@ -36,7 +36,7 @@ class Shape(TypedDict):
     tier: Literal["default", "flex"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pace:
     """Bounds of the time between two polls, in seconds; ``interval`` fixes it instead."""
 
