@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,10 @@ from airflow_provider_spark.polling.lines import lines
 from airflow_provider_spark.polling.schedule import Pace, Shape
 from airflow_provider_spark.polling.wait import Note, Wait
 from airflow_provider_spark.triggers.events import to_event
+
+# One for all: Airflow's own would be one for each trigger, a tenth of what waiting holds. Which task's log a line goes
+# to is told by the asyncio task that logs it, whoever the logger is.
+logger = logging.getLogger(__name__)
 
 
 class SparkDanceGenerationTrigger(BaseTrigger):
@@ -83,8 +88,9 @@ class SparkDanceGenerationTrigger(BaseTrigger):
         pace = Pace(**{name: self.poll[name] for name in ("floor", "ceiling", "interval") if name in self.poll})
         return Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, pace)
 
-    def _tell(self, note: Note) -> None:
-        self.log.log(note.level, note.text)
+    @staticmethod
+    def _tell(note: Note) -> None:
+        logger.log(note.level, note.text)
 
 
 async def look_up(conn_id: str) -> Access:
