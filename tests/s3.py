@@ -32,13 +32,11 @@ class S3Server:
     @property
     def env(self) -> dict[str, str]:
         """What an Airflow needs in its environment."""
-        extra = {"endpoint_url": self.endpoint, "region_name": REGION}
+        # No retries of botocore's own, so that an outage is told soon; s3fs has its own.
+        config = {"retries": {"max_attempts": 0}}
+        extra = {"endpoint_url": self.endpoint, "region_name": REGION, "config_kwargs": config}
         connection = {"conn_type": "aws", "login": KEY, "password": SECRET, "extra": extra}
         return {f"AIRFLOW_CONN_{CONNECTION.upper()}": json.dumps(connection)}
-
-    def path(self, folder: str) -> str:
-        """Return a folder of the bucket, as Airflow names it."""
-        return f"s3://{CONNECTION}@{BUCKET}/{folder}"
 
     def client(self) -> Any:
         """Return a client that knows nothing of Airflow and caches nothing."""
@@ -69,6 +67,11 @@ class S3Server:
         self._server.start()
 
 
+def s3_path(folder: str) -> str:
+    """Return a folder of the bucket, as Airflow names it."""
+    return f"s3://{CONNECTION}@{BUCKET}/{folder}"
+
+
 @contextmanager
 def running_s3() -> Iterator[S3Server]:
     """Run a server in a thread of this process."""
@@ -84,7 +87,7 @@ def running_s3() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """Yield a server whose connection this process has: one for all tests, since Airflow keeps a connection's client."""
+    """Yield a server whose connection this process has; one for all tests, as Airflow keeps a connection's client."""
     with running_s3() as s3, pytest.MonkeyPatch.context() as patch:
         for name, value in s3.env.items():
             patch.setenv(name, value)

@@ -16,6 +16,7 @@ from demo.local_airflow import PARTS, LocalAirflow, local_airflow
 from tests.chaos.scenarios import HAS_TASK_STATE_STORE, Scenario
 from tests.chaos.scenarios.secrets import KEY, leaks
 from tests.chaos.stage import Outcome, Stage, Watch, environment
+from tests.s3 import running_s3, s3_path
 
 DAGS = Path(__file__).parent / "dags"
 # A task that defers for less than about six seconds can lose a race inside Airflow.
@@ -98,7 +99,11 @@ def set_stages(home: Path, scenarios: Sequence[Scenario]) -> dict[str, Stage]:
         options = {"api_key": KEY, "render_seconds": RENDER_SECONDS, "seed": SEED + number, **scenario.options}
         if options.get("state_dir"):
             options["state_dir"] = home / "vendors" / connection
-        ledger = home / "ledgers" / connection if scenario.ledger_path or not HAS_TASK_STATE_STORE else None
+        ledger: Path | str | None = None
+        if scenario.in_s3:
+            ledger = s3_path(connection)
+        elif scenario.ledger_path or not HAS_TASK_STATE_STORE:
+            ledger = home / "ledgers" / connection
         stages[scenario.name] = Stage(
             scenario.name, connection, options, ledger, scenario.password or KEY, scenario.extra
         )
@@ -132,7 +137,8 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
             if stage.is_away:
                 stage.start_emulator()
             ending.callback(stage.stop_emulator)
-        env = environment(stages.values())
+        s3 = ending.enter_context(running_s3())
+        env = environment(stages.values()) | s3.env
         airflow = ending.enter_context(local_airflow(home / "airflow", DAGS, env=env, parts=PARTS, python=python))
         watch = Watch(airflow)
         for stage in stages.values():

@@ -19,7 +19,7 @@ from airflow_provider_spark.ledger.ledger import Ledger
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError, SparkDanceRecordError
 from airflow_provider_spark.ledger.stores import Folder, FolderStore, receipt_name, record_name
 from airflow_provider_spark.operators.receipts import Receipts
-from tests.s3 import BUCKET, CONNECTION, S3Server, s3_server
+from tests.s3 import BUCKET, CONNECTION, S3Server, s3_path, s3_server
 from tests.unit.ledger.helpers import FINGERPRINT, a_record, an_attempt, an_order
 
 __all__ = ["s3_server"]
@@ -42,7 +42,7 @@ def empty_bucket(s3_server: S3Server) -> None:
 
 @pytest.fixture
 def store(s3_server: S3Server) -> FolderStore:
-    return FolderStore(Folder(s3_server.path(FOLDER)), an_attempt())
+    return FolderStore(Folder(s3_path(FOLDER)), an_attempt())
 
 
 def text(s3: S3Server, name: str) -> str:
@@ -54,11 +54,14 @@ def answering(status: int, code: str) -> Iterator[str]:
     """Let a server answer with one S3 error whatever it is asked; yield where it listens."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # S3's clients expect to be told to go on
+
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
@@ -89,19 +92,17 @@ def test_what_was_written_last_is_read(store: FolderStore, s3_server: S3Server) 
 
 
 def test_a_record_that_another_process_has_written_is_seen(store: FolderStore, s3_server: S3Server) -> None:
-    assert store.read() is None
-    for state in ("intent", "submitted"):
-        path = s3_server.path(FOLDER)
-        subprocess.run([sys.executable, "-c", ANOTHER_PROCESS, path, state], check=True, timeout=120)
-        record = store.read()
-        assert record is not None
-        assert record.state == state
+    store.write(a_record("intent"))
+    assert store.read() == a_record("intent")
+    path = s3_path(FOLDER)
+    subprocess.run([sys.executable, "-c", ANOTHER_PROCESS, path, "submitted"], check=True, timeout=120)
+    assert store.read() == a_record("submitted")
 
 
 def test_a_list_of_the_folder_from_before_hides_no_record(store: FolderStore, s3_server: S3Server) -> None:
     client = s3_server.client()
     client.put_object(Bucket=BUCKET, Key=f"{FOLDER}/another.json", Body=b"{}")
-    folder = ObjectStoragePath(s3_server.path(FOLDER))
+    folder = ObjectStoragePath(s3_path(FOLDER))
     assert [one.name for one in folder.iterdir()] == ["another.json"]
     for state in ("intent", "submitted"):
         written = json.dumps(a_record(state).to_json()).encode()
@@ -159,13 +160,8 @@ def test_an_answer_that_says_nothing_of_the_record_is_an_error(
             assert "an S3 secret" not in str(caught.value)
 
 
-def test_a_connection_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(SparkDanceLedgerError, match="nowhere"):
-        FolderStore(Folder("s3://nowhere@bucket/x"), an_attempt()).read()
-
-
 def test_an_orders_receipt_lies_in_the_bucket(s3_server: S3Server) -> None:
-    receipts = Receipts(Folder(s3_server.path(FOLDER)), an_attempt(), LOG)
+    receipts = Receipts(Folder(s3_path(FOLDER)), an_attempt(), LOG)
     order = an_order()
     receipts.accepted(order, Generation.model_validate({"id": "sd-1", "status": "queued"}))
     receipts.ended(order, Generation.model_validate({"id": "sd-1", "status": "completed", "usage": {"cost": "0.1215"}}))
