@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ def s3_path(folder: str) -> str:
 @contextmanager
 def running_s3() -> Iterator[S3Server]:
     """Run a server in a thread of this process."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else it writes a line for each request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     s3 = S3Server(server.get_host_and_port()[1], server)

@@ -152,7 +152,7 @@ class ChaosOperator(SparkDanceGenerateVideoOperator):
     def render_template_fields(self, context: Context, *rest: Any, **named: Any) -> None:
         super().render_template_fields(context, *rest, **named)
         if self.state_store == "False":
-            context.pop("task_state_store", None)  # type: ignore[typeddict-item]
+            context.pop("task_state_store", None)
 
     def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any] | None = None) -> Any:
         place = self.prepare_to_die(context)

@@ -398,6 +398,7 @@ class TestPlaces:
             if reads == 2:  # the first try has found nothing, and is about to order
                 revive(task)
                 another.attempt()
+                sleeps.clear()
 
         watch(task, on_step)
         with pytest.raises(SparkDanceOvertakenError, match=r"Try 2 of this task has written.*Nothing was ordered\."):
