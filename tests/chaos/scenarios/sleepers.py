@@ -54,9 +54,9 @@ SLEEPERS = [
     ),
     Scenario(
         "a first try sleeps between its intent and its submit",
-        "the second try reports it and ends; the first wakes up and orders",
+        "the second try reports it and ends; the first wakes up, sees that, and orders nothing",
         woken("before the submit"),
-        **{**LOST, "failures": None, "orders": None, "billed": None},
+        **{**LOST, "failures": None, "orders": 0, "billed": 0},
         ledger_path=True,
         long=True,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -407,6 +408,31 @@ class TestPlaces:
         assert not sleeps
         assert another.retry().attempt()["generation_id"] == "sd-1"
         assert task.orders == 1
+
+    @pytest.mark.parametrize("another_came", [True, False])
+    def test_a_try_that_slept_between_intent_and_order_looks_once_more(
+        self, monkeypatch: pytest.MonkeyPatch, another_came: bool
+    ) -> None:
+        task = Task()
+        another = Task(vendor=task.vendor, store=task.store, ti=TaskInstance(try_number=2))
+
+        def on_step(step: str) -> None:
+            if step == "after intent was written":
+                revive(task)
+                if another_came:
+                    with pytest.raises(AirflowFailException, match="no one can tell"):
+                        another.attempt()
+                clock = time.time
+                monkeypatch.setattr(time, "time", lambda: clock() + 60)
+
+        watch(task, on_step)
+        if another_came:
+            with pytest.raises(SparkDanceOvertakenError, match="has written 'ambiguous'"):
+                task.attempt()
+            assert task.orders == 0
+        else:
+            task.attempt()
+            assert task.orders == 1
 
     def test_a_broken_record_ends_the_task_for_good(self) -> None:
         task = Task(store=StateStore(values={"spark_dance_ledger": '{"format": 1}'}))
