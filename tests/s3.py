@@ -53,6 +53,11 @@ class S3Server:
         """Return the names of all objects."""
         return [one["Key"] for one in self.client().list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
+    def objects(self) -> dict[str, bytes]:
+        """Return all objects by their names."""
+        client = self.client()
+        return {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in self.keys()}
+
     def clean(self) -> None:
         """Remove all objects."""
         for key in self.keys():

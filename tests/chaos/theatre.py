@@ -16,7 +16,7 @@ from demo.local_airflow import PARTS, LocalAirflow, local_airflow
 from tests.chaos.scenarios import HAS_TASK_STATE_STORE, Scenario
 from tests.chaos.scenarios.secrets import KEY, leaks
 from tests.chaos.stage import Outcome, Stage, Watch, environment
-from tests.s3 import running_s3, s3_path
+from tests.s3 import S3Server, running_s3, s3_path
 
 DAGS = Path(__file__).parent / "dags"
 # A task that defers for less than about six seconds can lose a race inside Airflow.
@@ -51,6 +51,7 @@ class Theatre:
     airflow: LocalAirflow
     stages: dict[str, Stage]
     closing: threading.Event
+    s3: S3Server
 
     def play(self, scenarios: Sequence[Scenario], *, told: Callable[[Report], None] = lambda _: None) -> list[Report]:
         """Play all scenarios: first those that get along with each other, then the others one by one."""
@@ -73,7 +74,7 @@ class Theatre:
 
     def leaks(self) -> list[str]:
         """Return where a secret got out, in all that was written and is shown."""
-        return leaks(self.airflow, (self.home / "airflow", self.home / "ledgers"))
+        return leaks(self.airflow, (self.home / "airflow", self.home / "ledgers"), self.s3.objects())
 
     def _play(self, scenario: Scenario) -> Report:
         stage = self.stages[scenario.name]
@@ -149,7 +150,7 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
         keeper.start()
         ending.callback(keeper.join)
         ending.callback(watch.closing.set)
-        yield Theatre(home, airflow, dict(stages), watch.closing)
+        yield Theatre(home, airflow, dict(stages), watch.closing, s3)
 
 
 def table(reports: Sequence[Report]) -> str:

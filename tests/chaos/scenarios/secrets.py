@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from demo.local_airflow import LocalAirflow
 from tests.chaos.scenarios.scenario import NO_ARRIVAL, UNTAKEN, Scenario, plays
 from tests.chaos.stage import TASK, Stage
+from tests.s3 import SECRET as S3_SECRET
 
 KEY = "sk-chaos-9d41b7"
 PROXY_PASSWORD = "pw-chaos@5e2a"
@@ -117,15 +118,15 @@ SECRETS = [
 ]
 
 
-def leaks(airflow: LocalAirflow, folders: tuple[Path, ...]) -> list[str]:
-    """Return where a secret stands in a file of these folders, or in what Airflow shows of any task.
+def leaks(airflow: LocalAirflow, folders: tuple[Path, ...], objects: Mapping[str, bytes]) -> list[str]:
+    """Return where a secret stands: in a file of these folders, in an object of S3, in what Airflow shows of a task.
 
     :raises AssertionError: there is nothing to look through.
     """
-    secrets = [KEY, PROXY_PASSWORD, ENCODED_PROXY_PASSWORD, PICTURE]
+    secrets = [KEY, PROXY_PASSWORD, ENCODED_PROXY_PASSWORD, PICTURE, S3_SECRET]
     found = []
     seen = ""
-    for place, content in (*_files(folders), *_shown(airflow)):
+    for place, content in (*_files(folders), *objects.items(), *_shown(airflow)):
         seen += place + "\n"
         typed = [] if place.startswith(KEEPS_WHAT_IS_TYPED) else [TYPED]
         found += [f"{place} holds {secret!r}" for secret in secrets + typed if secret.encode() in content]

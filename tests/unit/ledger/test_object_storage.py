@@ -46,7 +46,7 @@ def store(s3_server: S3Server) -> FolderStore:
 
 
 def text(s3: S3Server, name: str) -> str:
-    return str(s3.client().get_object(Bucket=BUCKET, Key=f"{FOLDER}/{name}")["Body"].read().decode())
+    return s3.objects()[f"{FOLDER}/{name}"].decode()
 
 
 @contextmanager
