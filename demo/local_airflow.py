@@ -20,6 +20,8 @@ from demo.processes import Server, free_port
 
 START_TIMEOUT = 180.0
 USER = "admin"
+# Seconds after each answer of a database that is locked.
+LOCKED_PAUSES = (0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0)
 # What `airflow standalone` starts, and what can be started one by one instead.
 PARTS = ("api-server", "scheduler", "triggerer", "dag-processor")
 
@@ -44,9 +46,16 @@ class LocalAirflow:
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """Call ``/api/v2`` and return the JSON reply.
 
+        A 500 is asked again a few times: that is how Airflow answers where another writer has locked its SQLite for
+        too long, and then nothing was done.
+
         :raises httpx.HTTPStatusError: the answer is an error.
         """
-        response = self.api.request(method, f"/api/v2/{path}", **kwargs)
+        for pause in LOCKED_PAUSES:
+            response = self.api.request(method, f"/api/v2/{path}", **kwargs)
+            if response.status_code != 500:
+                break
+            time.sleep(pause)
         response.raise_for_status()
         return response.json() if response.content else None
 

@@ -151,8 +151,11 @@ class SparkDanceError(Exception):
         vendor_message: str | None = None,
         generation_id: str | None = None,
         in_vendor_form: bool = False,
+        gist: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.gist = message if gist is None else gist
+        """What happened in itself: neither which generation was asked for, nor what becomes of it."""
         self.http_status = http_status
         self.code = code
         """The vendor's code; nine digits where it is a number."""

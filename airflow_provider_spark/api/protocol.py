@@ -172,6 +172,7 @@ class Protocol:
                 raise SparkDanceVendorError(
                     f"Asked for generation {generation_id}, the vendor answered about {generation.id}."
                     " Asking again is safe.",
+                    gist=f"Asked for one thing, the vendor answered about another, {generation.id}.",
                     **self._facts(status, None, generation_id),
                 )
         found = find_error(self._parse(body))
@@ -183,20 +184,24 @@ class Protocol:
         if 300 <= status < 400:
             raise self._redirect(status, headers, goes_on, generation_id)
         if detail and detail.is_balance:
-            raise SparkDanceAccountError(f"{about}: {_no_balance(said, goes_on)}", **facts)
+            raise SparkDanceAccountError(f"{about}: {_no_balance(said, goes_on)}", gist=_no_balance(said), **facts)
         if status == 429:
             raise self._rate_limit(said, headers, facts, goes_on)
         if status == 401:
-            raise SparkDanceAuthenticationError(f"{about}: {_bad_key(said, goes_on)}", **facts)
+            raise SparkDanceAuthenticationError(f"{about}: {_bad_key(said, goes_on)}", gist=_bad_key(said), **facts)
         if status in (402, 403):
-            raise SparkDanceAccountError(f"{about}: {_no_balance(said, goes_on)}", **facts)
+            raise SparkDanceAccountError(f"{about}: {_no_balance(said, goes_on)}", gist=_no_balance(said), **facts)
         if status == 404:
             raise SparkDanceNotFoundError(
                 f"The vendor doesn't know generation {generation_id} ({said}): it is too new or too old, or belongs to"
                 " another account.",
                 **facts,
             )
-        raise SparkDanceVendorError(f"{about}, the vendor gave no answer about it ({said}). {goes_on}", **facts)
+        raise SparkDanceVendorError(
+            f"{about}, the vendor gave no answer about it ({said}). {goes_on}",
+            gist=f"The vendor gave no answer ({said}).",
+            **facts,
+        )
 
     def submit_fault(self, fault: Exception) -> SparkDanceError:
         """Sort what a transport raised during a submit: either nothing was sent, or nobody knows."""
@@ -216,10 +221,11 @@ class Protocol:
         if isinstance(fault, SparkDanceError):
             return fault
         kind = SparkDanceUnreachableError if isinstance(fault, _NOTHING_SENT) else SparkDanceVendorError
+        gist = f"{self._host} gave no answer ({self._reason(fault)})."
         return kind(
-            f"Asked for generation {generation_id}, and {self._host} gave no answer ({self._reason(fault)})."
-            " The render goes on.",
+            f"Asked for generation {generation_id}, and {gist} The render goes on.",
             generation_id=generation_id,
+            gist=gist,
         )
 
     @property
@@ -270,11 +276,16 @@ class Protocol:
         self, status: int, headers: Mapping[str, str], outcome: str, generation_id: str | None = None
     ) -> SparkDanceHostError:
         target = show_url(self.endpoint.scrub(headers.get("location", ""), 2000)) or "a place that it doesn't name"
-        return SparkDanceHostError(
+        happened = (
             f"{self.endpoint.base_url} redirects (HTTP {status}) to {target}. Redirects aren't followed, since the key"
-            f" belongs to the connection's own host. {outcome} Correct the connection's host.",
+            " belongs to the connection's own host."
+        )
+        advice = "Correct the connection's host."
+        return SparkDanceHostError(
+            f"{happened} {outcome} {advice}",
             http_status=status,
             generation_id=generation_id,
+            gist=f"{happened} {advice}",
         )
 
     def _rate_limit(
@@ -282,7 +293,8 @@ class Protocol:
     ) -> SparkDanceRateLimitError:
         wait = read_retry_after(headers.get("retry-after"))
         asked = "" if wait is None else f" It asks to wait {wait:g} s."
-        error = SparkDanceRateLimitError(f"The vendor wants fewer calls ({said}).{asked} {outcome}", **facts)
+        gist = f"The vendor wants fewer calls ({said}).{asked}"
+        error = SparkDanceRateLimitError(f"{gist} {outcome}", gist=gist, **facts)
         error.retry_after = wait
         return error
 
@@ -317,12 +329,15 @@ def _said(status: int, detail: ErrorDetail | None) -> str:
     return f"HTTP {status}, {detail}" if detail else f"HTTP {status}"
 
 
-def _bad_key(said: str, outcome: str) -> str:
-    return f"The vendor doesn't take the API key ({said}). {outcome} Put a valid key into the connection's password."
+def _bad_key(said: str, outcome: str = "") -> str:
+    advice = "Put a valid key into the connection's password."
+    return _sentences(f"The vendor doesn't take the API key ({said}).", outcome, advice)
 
 
-def _no_balance(said: str, outcome: str) -> str:
-    return (
-        f"The vendor's account has no balance or no permission for this ({said}). {outcome}"
-        " Look at the account in the vendor's console."
-    )
+def _no_balance(said: str, outcome: str = "") -> str:
+    advice = "Look at the account in the vendor's console."
+    return _sentences(f"The vendor's account has no balance or no permission for this ({said}).", outcome, advice)
+
+
+def _sentences(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)

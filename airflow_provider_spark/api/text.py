@@ -48,8 +48,11 @@ def show_url(url: str) -> str:
         return f"{clean(head, 40)},<{len(data)} characters, sha256 {checksum}>"
     try:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
+        host, port = parts.netloc.rpartition("@")[2], parts.port
     except ValueError:
+        return "<a URL that can't be read>"
+    if "@" in parts.path and (port is not None or (not parts.netloc and not url.startswith("/"))):
+        # Without a scheme a user's name looks like one; and a password reads as a port up to a slash in it.
         return "<a URL that can't be read>"
     shown = parts._replace(netloc=host, query="…" if parts.query else "", fragment="")
     return clean(shown.geturl(), 120)

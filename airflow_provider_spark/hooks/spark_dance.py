@@ -132,16 +132,16 @@ class SparkDanceHook(BaseHook):
             if not error.in_vendor_form:
                 return False, _not_the_vendor(host, f"It says HTTP {error.http_status} to a poll.")
         except SparkDanceAuthenticationError as error:
-            return False, f"The key was refused. {_without_probe(error)}"
+            return False, f"The key was refused. {error.gist}"
         except SparkDanceAccountError as error:
-            return False, f"The key was recognised, but the account may not order. {_without_probe(error)}"
+            return False, f"The key was recognised, but the account may not order. {error.gist}"
         except (SparkDanceHostError, SparkDanceUnreachableError, SparkDanceConfigurationError) as error:
-            return False, _without_probe(error)
+            return False, error.gist
         except SparkDanceError as error:
             if not error.in_vendor_form:
-                return False, _not_the_vendor(host, _without_probe(error))
+                return False, _not_the_vendor(host, error.gist)
             doubt = "answers, and nothing speaks against the key, but it can't be checked just now."
-            return True, f"{host} {doubt} {_without_probe(error)}"
+            return True, f"{host} {doubt} {error.gist}"
         except AirflowNotFoundException as error:
             return False, str(error)
         except Exception as error:
@@ -208,20 +208,6 @@ async def _amask(secret: str) -> None:
 
 def _not_the_vendor(host: str, reason: str) -> str:
     return f"{host} doesn't answer as the Spark Dance API does; is it the right host? {reason}"
-
-
-def _without_probe(error: SparkDanceError) -> str:
-    """Say what an error says, but of the generation: there is none, and nothing to go on or to be billed."""
-    text = str(error)
-    for part in (
-        f"Asked for generation {_PROBE}: ",
-        f"Asked for generation {_PROBE}, and ",
-        f"Asked for generation {_PROBE}, ",
-        " The render goes on and is billed if it succeeds.",
-        " The render goes on.",
-    ):
-        text = text.replace(part, "")
-    return text if text == str(error) else text[:1].upper() + text[1:]
 
 
 def _connection_type() -> dict[str, Any]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tenacity
 
-from airflow_provider_spark.ledger.record import Failure, Record, SparkDanceLedgerError, State, newest
+from airflow_provider_spark.ledger.record import (
+    Failure,
+    Record,
+    SparkDanceLedgerError,
+    SparkDanceOvertakenError,
+    State,
+    newest,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.errors import SparkDanceGenerationFailedError
@@ -76,13 +83,26 @@ class Ledger:
 
     @cached_property
     def _found(self) -> Record | None:
+        return self._look()
+
+    def _look(self) -> Record | None:
         return newest([record for store in self._stores if (record := store.read()) is not None])
 
     def intend(self, *, fingerprint: dict[str, str], estimated_cost_usd: float, now: float) -> Record:
         """Write, and return, that an order is about to go out. To be called right before each submit.
 
+        The places are read once more: a process that Airflow has given up for lost, or a machine that slept, may
+        come here after another try has ordered.
+
+        :raises SparkDanceOvertakenError: another try has written since this one read; don't order.
         :raises SparkDanceLedgerError: it couldn't be written everywhere; don't order.
         """
+        known, found = self.record, self._look()
+        if found is not None and found != known and (known is None or found.revision >= known.revision):
+            raise SparkDanceOvertakenError(
+                f"Try {found.try_number} of this task has written {found.state!r} to the ledger since this try, "
+                f"{self._attempt.try_number}, has read it. An attempt that begins now goes by what is there."
+            )
         record = Record(
             revision=self._revision(),
             state="intent",
@@ -130,11 +150,15 @@ class Ledger:
 
     def _settle(self, order: Order, state: State, **outcome: Any) -> bool:
         try:
+            # Anew: this try may have waited for hours.
+            self._latest = newest([record for record in (self._latest, self._look()) if record is not None])
             record = self.record
         except SparkDanceLedgerError as error:
-            # Without the record no later one can be written; the outcome is paid for and goes on.
-            self._log.error("The outcome of generation %s isn't in the ledger: %s", order.generation_id, error)
-            return True
+            record = self._latest
+            if record is None:
+                # Without the record no later one can be written; the outcome is paid for and goes on.
+                self._log.error("The outcome of generation %s isn't in the ledger: %s", order.generation_id, error)
+                return True
         if record is None or record.order is None or record.order.generation_id != order.generation_id:
             # The record speaks of another order: a clear has overtaken this try, or it had no ledger then.
             return True

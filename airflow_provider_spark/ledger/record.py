@@ -29,6 +29,10 @@ class SparkDanceRecordError(SparkDanceLedgerError):
     may_repeat: ClassVar[bool] = False
 
 
+class SparkDanceOvertakenError(SparkDanceLedgerError):
+    """Another try of the same task has written since this one read: one of them is an old one that woke up."""
+
+
 class Failure(BaseModel):
     """Why a generation failed, in the vendor's words and ours."""
 

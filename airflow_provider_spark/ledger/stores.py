@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_spark.ledger.decision import Attempt
 
 STATE_KEY = "spark_dance_ledger"
+# Where a file appears whole or not at all, and a folder is nothing but the beginning of its name.
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 
 
 class Store(Protocol):
@@ -83,19 +85,28 @@ class Folder:
     def read(self, name: str) -> str | None:
         """Return a file's text, ``None`` where there is none.
 
-        ``exists()`` isn't asked, since fsspec answers ``False`` to an outage too.
+        Neither ``exists()`` nor ``open()`` is asked: fsspec's first answers ``False`` to an outage too, and its
+        second believes a list of the folder that this process may have seen long ago. So does ``cat_file()`` of
+        s3fs, unless it is told where to start.
         """
+        file = self._file(name)
         try:
-            return self._file(name).read_text(encoding="utf-8")
+            content: bytes = file.fs.cat_file(file.path, start=0)
         except FileNotFoundError:
             return None
+        return content.decode()
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a file, so that a reader finds the old text or the new one, never a part."""
         file = self._file(name)
+        data = json.dumps(content, ensure_ascii=False, indent=1).encode()
+        if file.protocol in OBJECT_STORES:
+            # No folder is made: for that, a bucket that isn't there would be made, or had to be looked for.
+            file.fs.pipe_file(file.path, data)
+            return
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
-        part.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        part.write_bytes(data)
         part.rename(file)
 
     def show(self, name: str) -> str:

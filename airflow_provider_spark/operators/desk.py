@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from airflow_provider_spark.api.generation import Generation
     from airflow_provider_spark.api.pricing import Estimate
     from airflow_provider_spark.api.request import VideoRequest
+    from airflow_provider_spark.ledger.record import Record
     from airflow_provider_spark.operators.job import Job, Terms
 
 GENERATION_ID_KEY = "generation_id"
+# Seconds after which an intent whose order isn't out belongs to a process that was asleep.
+OLD_INTENT = 20.0
 
 _NOTHING_ORDERED = "Nothing was ordered."
 
@@ -187,9 +190,10 @@ class Desk:
     def _submit(self, job: Job, request: VideoRequest, estimate: Estimate) -> Placed:
         self._interruption.check(_NOTHING_ORDERED)
         with finishing_first():
-            intent = self._ledger.intend(
-                fingerprint=self._fingerprint(job) or {}, estimated_cost_usd=float(estimate.usd), now=time.time()
-            )
+            intent = self._intend(job, estimate)
+            if time.time() - intent.submitting_at > OLD_INTENT:
+                # Another try may have read it and told the user of it: that is looked for as the intent is renewed.
+                intent = self._intend(job, estimate)
             try:
                 generation = self._hook.submit(request)
             except SparkDanceAmbiguousSubmitError as error:
@@ -211,6 +215,11 @@ class Desk:
             self._ledger.submitted(order)
             self._receipts.accepted(order, generation)
         return Placed(order, generation)
+
+    def _intend(self, job: Job, estimate: Estimate) -> Record:
+        return self._ledger.intend(
+            fingerprint=self._fingerprint(job) or {}, estimated_cost_usd=float(estimate.usd), now=time.time()
+        )
 
     def _take_up(self, order: Order, changed: tuple[str, ...]) -> Placed:
         self._log.info(

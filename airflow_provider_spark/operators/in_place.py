@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import tenacity
 
 from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRateLimitError
+from airflow_provider_spark.ledger.record import SparkDanceOvertakenError
 from airflow_provider_spark.operators.interruption import InterruptedTaskError
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ _backoff = tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_
 
 
 def _may_repeat(error: BaseException) -> bool:
-    return isinstance(error, SparkDanceError) and error.may_repeat and not isinstance(error, InterruptedTaskError)
+    # These two may be repeated by another attempt only.
+    is_over = isinstance(error, (InterruptedTaskError, SparkDanceOvertakenError))
+    return isinstance(error, SparkDanceError) and error.may_repeat and not is_over
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

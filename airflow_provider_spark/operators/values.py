@@ -44,7 +44,7 @@ def integer(field: str, value: Any) -> int | None:
     if _is_unset(value):
         return None
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        return int(value)
+        return int(value.strip())  # int() itself strips less than strip()
     if not isinstance(value, int) or isinstance(value, bool):
         raise _refusal(field, value, "a whole number")
     return value

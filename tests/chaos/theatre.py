@@ -16,6 +16,7 @@ from demo.local_airflow import PARTS, LocalAirflow, local_airflow
 from tests.chaos.scenarios import HAS_TASK_STATE_STORE, Scenario
 from tests.chaos.scenarios.secrets import KEY, leaks
 from tests.chaos.stage import Outcome, Stage, Watch, environment
+from tests.s3 import S3Server, running_s3, s3_path
 
 DAGS = Path(__file__).parent / "dags"
 # A task that defers for less than about six seconds can lose a race inside Airflow.
@@ -50,6 +51,7 @@ class Theatre:
     airflow: LocalAirflow
     stages: dict[str, Stage]
     closing: threading.Event
+    s3: S3Server
 
     def play(self, scenarios: Sequence[Scenario], *, told: Callable[[Report], None] = lambda _: None) -> list[Report]:
         """Play all scenarios: first those that get along with each other, then the others one by one."""
@@ -72,7 +74,7 @@ class Theatre:
 
     def leaks(self) -> list[str]:
         """Return where a secret got out, in all that was written and is shown."""
-        return leaks(self.airflow, (self.home / "airflow", self.home / "ledgers"))
+        return leaks(self.airflow, (self.home / "airflow", self.home / "ledgers"), self.s3.objects())
 
     def _play(self, scenario: Scenario) -> Report:
         stage = self.stages[scenario.name]
@@ -98,7 +100,11 @@ def set_stages(home: Path, scenarios: Sequence[Scenario]) -> dict[str, Stage]:
         options = {"api_key": KEY, "render_seconds": RENDER_SECONDS, "seed": SEED + number, **scenario.options}
         if options.get("state_dir"):
             options["state_dir"] = home / "vendors" / connection
-        ledger = home / "ledgers" / connection if scenario.ledger_path or not HAS_TASK_STATE_STORE else None
+        ledger: Path | str | None = None
+        if scenario.in_s3:
+            ledger = s3_path(connection)
+        elif scenario.ledger_path or not HAS_TASK_STATE_STORE:
+            ledger = home / "ledgers" / connection
         stages[scenario.name] = Stage(
             scenario.name, connection, options, ledger, scenario.password or KEY, scenario.extra
         )
@@ -132,7 +138,8 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
             if stage.is_away:
                 stage.start_emulator()
             ending.callback(stage.stop_emulator)
-        env = environment(stages.values())
+        s3 = ending.enter_context(running_s3())
+        env = environment(stages.values()) | s3.env
         airflow = ending.enter_context(local_airflow(home / "airflow", DAGS, env=env, parts=PARTS, python=python))
         watch = Watch(airflow)
         for stage in stages.values():
@@ -143,7 +150,7 @@ def theatre(home: Path, stages: Mapping[str, Stage], *, python: str = sys.execut
         keeper.start()
         ending.callback(keeper.join)
         ending.callback(watch.closing.set)
-        yield Theatre(home, airflow, dict(stages), watch.closing)
+        yield Theatre(home, airflow, dict(stages), watch.closing, s3)
 
 
 def table(reports: Sequence[Report]) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,51 @@ def wrong_host(emulator: RunningEmulator) -> Iterator[RedirectingHost]:
         yield host
 
 
+@dataclass
+class Metrics:
+    """What has arrived of Airflow's metrics, as StatsD lines."""
+
+    port: int
+    lines: list[str] = field(default_factory=list)
+
+    def counted(self, name: str, **tags: str) -> list[float]:
+        """Return what each line has added to a counter that has these tags."""
+        found = []
+        for line in list(self.lines):
+            counter, _, rest = line.partition(":")
+            known = set(counter.split(","))
+            if f"airflow.{name}" in known and {f"{tag}={value}" for tag, value in tags.items()} <= known:
+                amount, kind = rest.split("|")[:2]
+                assert kind == "c"
+                found.append(float(amount))
+        return found
+
+
+@pytest.fixture(scope="session")
+def metrics() -> Iterator[Metrics]:
+    """Yield a StatsD server."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        metrics = Metrics(listener.getsockname()[1])
+
+        def listen() -> None:
+            while datagram := listener.recv(65536):
+                metrics.lines += datagram.decode().splitlines()
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        yield metrics
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"", listener.getsockname())
+        thread.join()
+
+
 @pytest.fixture(scope="session")
 def airflow(
-    emulator: RunningEmulator, wrong_host: RedirectingHost, tmp_path_factory: pytest.TempPathFactory
+    emulator: RunningEmulator,
+    wrong_host: RedirectingHost,
+    metrics: Metrics,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalAirflow]:
     authority = emulator.base_url.removeprefix("http://")
     pace = {"poll_floor": 0.5, "poll_ceiling": 1}
@@ -50,6 +95,12 @@ def airflow(
         for name, fields in connections.items()
     }
     env["AIRFLOW_CONN_AS_URI"] = f"spark-dance://:{KEY}@{authority}/model?poll_floor=0.5&poll_ceiling=1"
+    env |= {
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port),
+        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",  # so that tags are shown
+    }
     with local_airflow(tmp_path_factory.mktemp("airflow"), DAGS, env=env) as airflow:
         for dag_id in ("one_clip", "catalogue"):
             airflow.unpause(dag_id)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from airflow_provider_spark.emulator import RunningEmulator, running_emulator
@@ -45,7 +43,7 @@ class Campaign:
         """Of the tasks that are cleared: how they ended before, and what they had paid by then."""
 
     def start(self, prompt: str, **conf: Any) -> None:
-        self.runs[prompt] = insist(lambda: self.airflow.trigger(DAG_ID, {"prompt": prompt} | conf))
+        self.runs[prompt] = self.airflow.trigger(DAG_ID, {"prompt": prompt} | conf)
 
     def end(self, prompt: str) -> str:
         return self.airflow.wait_for_run(DAG_ID, self.runs[prompt])
@@ -62,8 +60,7 @@ class Campaign:
             time.sleep(0.1)
 
     def clear(self, prompt: str) -> None:
-        body = {"dry_run": False, "only_failed": False, "dag_run_id": self.runs[prompt], "task_ids": ["render"]}
-        insist(lambda: self.airflow.call("POST", f"dags/{DAG_ID}/clearTaskInstances", json=body))
+        self.airflow.clear(DAG_ID, self.runs[prompt], "render")
 
     def result(self, prompt: str) -> Any:
         return self.airflow.xcom(DAG_ID, self.runs[prompt], "render")
@@ -85,15 +82,6 @@ class Campaign:
         extra |= {"poll_floor": 0.5, "poll_ceiling": 1}
         secret = {"password": vendor.api_key, "extra": json.dumps(extra)}
         self.airflow.call("POST", "connections", json=fields | secret)
-
-
-def insist(call: Callable[[], Any]) -> Any:
-    """Call Airflow again where it answers 500, as it does when its SQLite is locked for too long."""
-    for _ in range(10):
-        with suppress(httpx.HTTPStatusError):
-            return call()
-        time.sleep(0.5)
-    return call()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import dag, get_current_context, task
@@ -39,6 +40,8 @@ PARAMS = {
     "on_moderation": "fail",
     "first_frame": "",
     "dies": "",
+    "sleeps": "",
+    "state_store": "True",
     "defers": "",
     "clips": 1,
 }
@@ -49,21 +52,34 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dying(when: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that kills the process before or after it has done its work."""
+def fall_asleep(run_id: str) -> None:
+    """Stop, and the supervisor that tells Airflow of us too, as on a machine that is suspended."""
+    pids = os.getppid(), os.getpid()
+    (Path(os.environ["AIRFLOW_HOME"]) / f"asleep-{run_id}").write_text(" ".join(map(str, pids)))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+
+def hit(happens: Callable[[], None], when: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method to which something happens once, before or after it has done its work."""
+    happenings = [happens]
+
+    def happen() -> None:
+        if happenings:
+            happenings.pop()()
 
     @functools.wraps(method)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
-            die()
+            happen()
         result = method(*args, **kwargs)
-        die()
+        happen()
         return result
 
     return wrapper
 
 
-# Where a process may be told to die: the name, the public method, and on which side of it.
+# Where a process may be told to die or to sleep: the name, the public method, and on which side of it.
 PLACES: dict[str, tuple[type, str, str]] = {
     "before the intent": (Ledger, "intend", "before"),
     "before the submit": (Ledger, "intend", "after"),
@@ -113,19 +129,30 @@ class ChaosOperator(SparkDanceGenerateVideoOperator):
     """The operator, whose first try may be killed at a named place.
 
     :param dies: the place, or one for each mapped index in turn, with bars between; empty for none.
+    :param sleeps: the place where the first try is stopped, until someone wakes it.
+    :param state_store: ``"False"`` to leave Airflow's task state store alone, as before Airflow 3.3.
     :param defers: ``"as the first version"`` to defer with no more than that wrote down.
     """
 
-    template_fields = (*SparkDanceGenerateVideoOperator.template_fields, "dies", "defers")
+    template_fields = (*SparkDanceGenerateVideoOperator.template_fields, "dies", "sleeps", "state_store", "defers")
 
-    def __init__(self, *, dies: str = "", defers: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *, dies: str = "", sleeps: str = "", state_store: str = "True", defers: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.dies = dies
+        self.sleeps = sleeps
+        self.state_store = state_store
         self.defers = defers
 
     def execute(self, context: Context) -> Any:
         self.prepare_to_die(context)
         return super().execute(context)
+
+    def render_template_fields(self, context: Context, *rest: Any, **named: Any) -> None:
+        super().render_template_fields(context, *rest, **named)
+        if self.state_store == "False":
+            context.pop("task_state_store", None)
 
     def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any] | None = None) -> Any:
         place = self.prepare_to_die(context)
@@ -145,6 +172,8 @@ class ChaosOperator(SparkDanceGenerateVideoOperator):
     def prepare_to_die(self, context: Context) -> str:
         """Return the place where this process is to die; most are seen to at once."""
         ti = context["ti"]
+        if self.sleeps and ti.try_number == 1:
+            set_up(self.sleeps, functools.partial(fall_asleep, ti.run_id))
         places = self.dies.split(" | ")
         place = places[max(ti.map_index or 0, 0) % len(places)]
         if not place or ti.try_number > 1:
@@ -152,10 +181,14 @@ class ChaosOperator(SparkDanceGenerateVideoOperator):
         if place == "at once":
             die()
         if place in PLACES:
-            owner, name, when = PLACES[place]
-            # Nothing is put back: this process ends here.
-            setattr(owner, name, dying(when, getattr(owner, name)))
+            set_up(place, die)
         return place
+
+
+def set_up(place: str, happens: Callable[[], None]) -> None:
+    """Let something happen at a place. Nothing is put back: the process is this try's own."""
+    owner, name, when = PLACES[place]
+    setattr(owner, name, hit(happens, when, getattr(owner, name)))
 
 
 OPERATOR_ARGUMENTS: dict[str, Any] = {
@@ -171,6 +204,8 @@ OPERATOR_ARGUMENTS: dict[str, Any] = {
     "on_moderation": "{{ params.on_moderation }}",
     "spark_dance_conn_id": "{{ params.connection }}",
     "dies": "{{ params.dies }}",
+    "sleeps": "{{ params.sleeps }}",
+    "state_store": "{{ params.state_store }}",
     "defers": "{{ params.defers }}",
     # More than the scenarios need: on a busy machine Airflow itself loses a try now and then.
     "retries": 4,

@@ -15,11 +15,22 @@ from tests.chaos.scenarios.kills import kills
 from tests.chaos.scenarios.ledgers import LEDGERS
 from tests.chaos.scenarios.scenario import HAS_TASK_STATE_STORE, Scenario
 from tests.chaos.scenarios.secrets import SECRETS
+from tests.chaos.scenarios.sleepers import SLEEPERS
 from tests.chaos.scenarios.vendor import OUTAGES, faults
 
 __all__ = ["HAS_TASK_STATE_STORE", "SCENARIOS", "Scenario", "chosen"]
 
-SCENARIOS: tuple[Scenario, ...] = (*kills(), *faults(), *OUTAGES, *ATTEMPTS, *LEDGERS, *SECRETS, *CRASHES, *CROWDS)
+SCENARIOS: tuple[Scenario, ...] = (
+    *kills(),
+    *faults(),
+    *OUTAGES,
+    *ATTEMPTS,
+    *LEDGERS,
+    *SECRETS,
+    *SLEEPERS,
+    *CRASHES,
+    *CROWDS,
+)
 
 
 def chosen(*, short: bool, names: Sequence[str] = ()) -> list[Scenario]:

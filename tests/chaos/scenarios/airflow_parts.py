@@ -50,6 +50,18 @@ def database_locked_at_the_record(seconds: float) -> Callable[[Stage], None]:
     return play
 
 
+def paid_once_or_reported(seconds: float) -> Callable[[Stage], None]:
+    """Lock the database, the only place of the ledger, and check that nothing is ordered twice."""
+    lock = database_locked_at_the_record(seconds)
+
+    def play(stage: Stage) -> None:
+        lock(stage)
+        delivered, reported = stage.instance()["state"] == "success", "AmbiguousSubmit" in stage.log()
+        stage.check(delivered != reported, f"delivered: {delivered}, reported: {reported}")
+
+    return play
+
+
 CRASHES = [
     Scenario(
         "kill -9 of the triggerer while it waits",
@@ -93,6 +105,17 @@ CRASHES = [
         database_locked_at_the_record(30),
         failures=None,
         ledger_path=True,
+        alone=True,
+        long=True,
+    ),
+    Scenario(
+        "the metadata database is locked for half a minute, with the task state store alone",
+        "the order's record can't be written where it belongs: delivered if the write outlasts the lock, or reported",
+        paid_once_or_reported(30),
+        arrived=None,
+        ambiguous=None,
+        state=None,
+        failures=None,
         alone=True,
         long=True,
     ),

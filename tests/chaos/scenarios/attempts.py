@@ -111,6 +111,14 @@ ATTEMPTS = [
         # Long enough that the clear falls into it: once it is delivered, a clear asks for a new clip.
         options={"render_seconds": 20.0},
     ),
+    Scenario(
+        "clear while running, with a ledger_path in S3 alone",
+        "cleared while it waits on the worker; the record lies on an S3 server and nowhere else",
+        cleared_when("running", deferrable="False", state_store="False"),
+        failures=None,
+        in_s3=True,
+        options={"render_seconds": 20.0},
+    ),
     Scenario("clear after success", "cleared once it is done: a new clip", cleared_when("success"), 2, 2, long=True),
     Scenario(
         "clear after an ambiguous submit",

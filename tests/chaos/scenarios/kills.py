@@ -17,6 +17,7 @@ KILLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("after delivered", "right after 'delivered' is written", {}),
     ("before success", "between 'delivered' and Airflow's success", {}),
 )
+PLACES_IN_S3 = {"before the record", "before deferring", "after delivered"}
 
 
 def kills() -> list[Scenario]:
@@ -35,6 +36,17 @@ def kills() -> list[Scenario]:
                     # In short, each place once.
                     long=HAS_TASK_STATE_STORE and ledger_path is (KILLS.index((place, does, expected)) % 2 == 0),
                     # A try whose process died is now and then failed by Airflow itself, which costs nothing.
+                    **{"failures": None, **expected},
+                )
+            )
+        if place in PLACES_IN_S3:
+            found.append(
+                Scenario(
+                    name=f"kill -9 {place}, with a ledger_path in S3 alone",
+                    does=f"the task's process is killed {does}; the record lies on an S3 server and nowhere else",
+                    play=plays(**conf, state_store="False"),
+                    in_s3=True,
+                    long=place == "after delivered",
                     **{"failures": None, **expected},
                 )
             )

@@ -109,7 +109,7 @@ def unreachable(stage: Stage) -> None:
 
 
 def folder(stage: Stage) -> Path:
-    assert stage.ledger is not None
+    assert isinstance(stage.ledger, Path)
     return stage.ledger
 
 

@@ -34,6 +34,7 @@ class Scenario:
     :param state: how the task ends.
     :param failures: how many tries end with an exception, of the clip that had the most.
     :param ledger_path: whether the connection has one, beside Airflow's own task state store.
+    :param in_s3: whether that lies on an S3 server rather than in a folder of this machine.
     :param alone: whether it takes away a part of Airflow that others need.
     :param long: whether it is too slow for every ``make test``.
     :param options: of the vendor.
@@ -51,6 +52,7 @@ class Scenario:
     state: str | None = "success"
     failures: int | None = 0
     ledger_path: bool = False
+    in_s3: bool = False
     alone: bool = False
     long: bool = False
     options: dict[str, Any] = field(default_factory=dict)

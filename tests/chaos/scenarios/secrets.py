@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from demo.local_airflow import LocalAirflow
 from tests.chaos.scenarios.scenario import NO_ARRIVAL, UNTAKEN, Scenario, plays
 from tests.chaos.stage import TASK, Stage
+from tests.s3 import SECRET as S3_SECRET
 
 KEY = "sk-chaos-9d41b7"
 PROXY_PASSWORD = "pw-chaos@5e2a"
@@ -17,6 +18,10 @@ ENCODED_PROXY_PASSWORD = "pw-chaos%405e2a"
 PROXY = f"http://someone:{ENCODED_PROXY_PASSWORD}@127.0.0.1:9"
 # What the base64 of a PNG of 320 by 320 pixels begins with.
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAUAAAAFACAIA"
+# What the base64 of a picture begins with that a user has typed into a run's conf.
+TYPED = "VHlwZWQgYnkgYSB1c2Vy"
+# Where Airflow itself keeps what a user has typed: nothing that an operator does comes before it.
+KEEPS_WHAT_IS_TYPED = ("airflow/airflow.db", "the rendered fields", "the event log")
 
 
 def echoing(on: str, **fault: Any) -> Callable[[Stage], None]:
@@ -48,14 +53,23 @@ def behind_a_proxy(stage: Stage) -> None:
     stage.wait_for("failed")
 
 
+def made_over_rest(stage: Stage) -> None:
+    """Use a connection that lies in Airflow's database and whose proxy wants a password."""
+    connection_id = f"{stage.connection}_over_rest"
+    fields = {"conn_type": "spark_dance", "host": stage.emulator.base_url, "password": KEY}
+    body = {"connection_id": connection_id, **fields, "extra": json.dumps({"proxy": PROXY})}
+    stage.airflow.call("POST", "connections", json=body)
+    stage.start(connection=connection_id)
+    stage.wait_for_line("Trying again in")
+    stage.mark("failed")
+    stage.wait_for("failed")
+
+
 def with_a_typed_picture(stage: Stage) -> None:
     # The run's conf and the rendered field hold what the user has typed; what we write must not.
-    typed = "data:image/png;base64," + "VHlwZWQgYnkgYSB1c2Vy" * 20
-    stage.start(first_frame=typed)
+    stage.start(first_frame="data:image/png;base64," + TYPED * 20)
     stage.wait_for_end()
-    log = stage.log()
-    stage.check("first_frame is a data URI" in log, "a data URI isn't refused")
-    stage.check("VHlwZWQgYnkgYSB1c2Vy" not in log, "a data URI is in the log")
+    stage.check("first_frame is a data URI" in stage.log(), "a data URI isn't refused")
 
 
 SECRETS = [
@@ -87,6 +101,12 @@ SECRETS = [
         **{**UNTAKEN, "failures": None},
         extra={"proxy": PROXY},
     ),
+    Scenario(
+        "secrets: a connection made over REST",
+        "it lies in Airflow's database, and its proxy's URL holds a password",
+        made_over_rest,
+        **{**UNTAKEN, "failures": None},
+    ),
     Scenario("secrets: a typed data URI", "refused before any call", with_a_typed_picture, **UNTAKEN),
     Scenario(
         "secrets: shown by a task of one's own",
@@ -98,18 +118,19 @@ SECRETS = [
 ]
 
 
-def leaks(airflow: LocalAirflow, folders: tuple[Path, ...]) -> list[str]:
-    """Return where a secret stands in a file of these folders, or in what Airflow shows of any task.
+def leaks(airflow: LocalAirflow, folders: tuple[Path, ...], objects: Mapping[str, bytes]) -> list[str]:
+    """Return where a secret stands: in a file of these folders, in an object of S3, in what Airflow shows of a task.
 
     :raises AssertionError: there is nothing to look through.
     """
-    secrets = [KEY, PROXY_PASSWORD, ENCODED_PROXY_PASSWORD, PICTURE]
+    secrets = [KEY, PROXY_PASSWORD, ENCODED_PROXY_PASSWORD, PICTURE, S3_SECRET]
     found = []
     seen = ""
-    for place, content in (*_files(folders), *_shown(airflow)):
+    for place, content in (*_files(folders), *objects.items(), *_shown(airflow)):
         seen += place + "\n"
-        found += [f"{place} holds {secret!r}" for secret in secrets if secret.encode() in content]
-    for kind in ("airflow.db", "attempt=1.log", "rendered fields"):
+        typed = [] if place.startswith(KEEPS_WHAT_IS_TYPED) else [TYPED]
+        found += [f"{place} holds {secret!r}" for secret in secrets + typed if secret.encode() in content]
+    for kind in ("airflow.db", "attempt=1.log", "rendered fields", "XCom generation_id", "shown log"):
         assert kind in seen, f"there is no {kind} to look through"
     return found
 
@@ -127,5 +148,16 @@ def _shown(airflow: LocalAirflow) -> Iterator[tuple[str, bytes]]:
         place = f"{one['dag_id']} {one['dag_run_id']} {one['task_id']} {one['map_index']}"
         fields = json.dumps(one["rendered_fields"])
         yield f"the rendered fields of {place}", fields.encode()
-    yield "the XComs", json.dumps(airflow.call("GET", f"dags/~/dagRuns/~/taskInstances/{TASK}/xcomEntries")).encode()
+    dags = "dags/~/dagRuns/~/taskInstances"
+    entries = airflow.call("GET", f"{dags}/{TASK}/xcomEntries", params={"limit": 1000})["xcom_entries"]
+    for one in entries:
+        run, key, map_index = (one[name] for name in ("run_id", "key", "map_index"))
+        place = f"XCom {key} of {one['dag_id']} {run} {map_index}"
+        value = airflow.xcom(one["dag_id"], run, TASK, key, map_index)
+        yield place, json.dumps([one, value]).encode()
     yield "the event log", json.dumps(airflow.call("GET", "eventLogs", params={"limit": 1000})).encode()
+    yield "the connections", json.dumps(airflow.call("GET", "connections")).encode()
+    for one in instances:
+        if one["task_id"] == TASK and one["state"] == "failed":
+            log = airflow.log(one["dag_id"], one["dag_run_id"], TASK, one["try_number"], one["map_index"])
+            yield f"the shown log of {one['dag_id']} {one['dag_run_id']} {one['map_index']}", log.encode()

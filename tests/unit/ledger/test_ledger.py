@@ -8,25 +8,27 @@ import pytest
 from airflow_provider_spark.api.errors import SparkDanceGenerationFailedError
 from airflow_provider_spark.ledger.decision import Attempt
 from airflow_provider_spark.ledger.ledger import Ledger
-from airflow_provider_spark.ledger.record import Record, SparkDanceLedgerError
+from airflow_provider_spark.ledger.record import Record, SparkDanceLedgerError, SparkDanceOvertakenError, State
 from airflow_provider_spark.ledger.stores import Store
 from tests.unit.ledger.helpers import FINGERPRINT, a_record, an_attempt, an_order
 
 
 class Shelf:
-    """A place for a record that fails on demand: for the next ``faults`` reads or writes."""
+    """A place for a record that fails on demand: for the next ``faults`` calls, or ``write_faults`` writes."""
 
     place = "a shelf"
 
     def __init__(self, record: Record | None = None) -> None:
         self.record = record
         self.faults = 0
+        self.write_faults = 0
 
     def read(self) -> Record | None:
         self._fail()
         return self.record
 
     def write(self, record: Record) -> None:
+        self.faults, self.write_faults = self.faults + (self.write_faults > 0), max(0, self.write_faults - 1)
         self._fail()
         self.record = record
 
@@ -91,7 +93,7 @@ def test_an_intent_must_be_written_everywhere_and_is_taken_back_where_it_was() -
     good, broken = Shelf(), Shelf()
     ledger = ledger_of(good, broken)
     assert ledger.record is None
-    broken.faults = 1
+    broken.write_faults = 1
     with pytest.raises(SparkDanceLedgerError):
         intend(ledger)
     assert good.record is not None
@@ -150,6 +152,39 @@ def test_an_outcome_is_not_lost_where_the_ledger_cannot_be_read(caplog: pytest.L
     shelf.faults = 99
     assert ledger_of(shelf).delivered(an_order("sd-7"))
     assert "generation sd-7 isn't in the ledger" in caplog.text
+
+
+@pytest.mark.parametrize("written", ["intent", "ambiguous", "submitted", "failed", "delivered"])
+def test_no_order_follows_where_another_try_has_written_since(written: State) -> None:
+    shelf = Shelf()
+    sleeper = ledger_of(shelf, attempt=an_attempt(try_number=1))
+    assert sleeper.record is None
+    shelf.record = a_record(written, try_number=2)
+    with pytest.raises(SparkDanceOvertakenError, match=f"Try 2 of this task has written '{written}'.*this try, 1,"):
+        intend(sleeper)
+    assert shelf.record == a_record(written, try_number=2)
+
+
+def test_a_place_that_is_behind_is_no_other_try() -> None:
+    behind, ahead = Shelf(), Shelf()
+    ledger = ledger_of(behind, ahead)
+    intend(ledger)
+    behind.write_faults = 1
+    ledger.refused()
+    intend(ledger)
+    assert behind.record == ahead.record == ledger.record
+
+
+def test_an_old_outcome_is_not_written_over_an_order_made_while_it_was_waited_for() -> None:
+    shelf = Shelf()
+    sleeper = ledger_of(shelf, attempt=an_attempt(try_number=1))
+    intend(sleeper)
+    sleeper.submitted(an_order("sd-old"))
+    after_a_clear = ledger_of(shelf, attempt=an_attempt(try_number=2, max_tries=5))
+    intend(after_a_clear)
+    after_a_clear.submitted(an_order("sd-new"))
+    sleeper.delivered(an_order("sd-old"))
+    assert shelf.record == after_a_clear.record
 
 
 def test_a_second_delivery_is_no_news() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceUnreachableError,
     SparkDanceVendorError,
 )
-from airflow_provider_spark.ledger.record import SparkDanceLedgerError
+from airflow_provider_spark.ledger.record import SparkDanceLedgerError, SparkDanceOvertakenError
 from airflow_provider_spark.operators import in_place, interruption
 from airflow_provider_spark.polling.schedule import Shape
 from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
@@ -42,6 +43,7 @@ from tests.unit.operators.paying import (
     kill_at,
     killed,
     revive,
+    watch,
 )
 
 ASKED = "before the vendor is asked"
@@ -385,6 +387,52 @@ class TestPlaces:
         with pytest.raises(SparkDanceLedgerError, match=r"can't be .*ledger.*Nothing was ordered\."):
             task.attempt()
         assert not task.orders
+
+    def test_a_try_that_wakes_up_after_another_has_ordered_orders_nothing(self, sleeps: list[float]) -> None:
+        task = Task()
+        another = Task(vendor=task.vendor, store=task.store, ti=TaskInstance(try_number=2))
+        reads = 0
+
+        def on_step(step: str) -> None:
+            nonlocal reads
+            reads += step == "before the ledger is read"
+            if reads == 2:  # the first try has found nothing, and is about to order
+                revive(task)
+                another.attempt()
+                sleeps.clear()
+
+        watch(task, on_step)
+        with pytest.raises(SparkDanceOvertakenError, match=r"Try 2 of this task has written.*Nothing was ordered\."):
+            task.attempt()
+        assert task.orders == 1
+        assert not sleeps
+        assert another.retry().attempt()["generation_id"] == "sd-1"
+        assert task.orders == 1
+
+    @pytest.mark.parametrize("another_came", [True, False])
+    def test_a_try_that_slept_between_intent_and_order_looks_once_more(
+        self, monkeypatch: pytest.MonkeyPatch, another_came: bool
+    ) -> None:
+        task = Task()
+        another = Task(vendor=task.vendor, store=task.store, ti=TaskInstance(try_number=2))
+
+        def on_step(step: str) -> None:
+            if step == "after intent was written":
+                revive(task)
+                if another_came:
+                    with pytest.raises(AirflowFailException, match="no one can tell"):
+                        another.attempt()
+                clock = time.time
+                monkeypatch.setattr(time, "time", lambda: clock() + 60)
+
+        watch(task, on_step)
+        if another_came:
+            with pytest.raises(SparkDanceOvertakenError, match="has written 'ambiguous'"):
+                task.attempt()
+            assert task.orders == 0
+        else:
+            task.attempt()
+            assert task.orders == 1
 
     def test_a_broken_record_ends_the_task_for_good(self) -> None:
         task = Task(store=StateStore(values={"spark_dance_ledger": '{"format": 1}'}))

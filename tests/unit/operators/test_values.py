@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_spark.api.errors import SparkDanceRequestError
@@ -57,6 +57,7 @@ def test_a_refusal_shows_no_data_uri_and_no_password(parse: Callable[[str, Any],
 
 @pytest.mark.parametrize("parse", [values.integer, values.boolean, values.seconds])
 @given(value=st.text(min_size=1))
+@example(value="0\x1f")
 def test_text_is_converted_or_refused_in_a_few_words(parse: Callable[[str, Any], Any], value: str) -> None:
     refusal = refusal_of(parse, value)
     assert refusal is None or (refusal.startswith("field must be ") and len(refusal) < 400)
