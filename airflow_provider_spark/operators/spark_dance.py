@@ -21,6 +21,7 @@ from airflow_provider_spark.operators import values
 from airflow_provider_spark.operators.failures import failing_for_good, is_final, reworded
 from airflow_provider_spark.operators.interruption import Interruption
 from airflow_provider_spark.operators.job import ON_AMBIGUOUS_SUBMIT, ON_MODERATION, RESUBMITS, Job, Terms
+from airflow_provider_spark.operators.last_word import leaving_word
 from airflow_provider_spark.operators.moderation import Moderated, noticing_moderation
 from airflow_provider_spark.operators.result import VideoResult, result_of
 from airflow_provider_spark.operators.retry_policy import delay_after_rate_limit
@@ -192,6 +193,12 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         conn_id = values.text("spark_dance_conn_id", self.spark_dance_conn_id)
         return SparkDanceHook(conn_id or SparkDanceHook.default_conn_name)
 
+    @property
+    def order(self) -> Order | None:
+        """What this attempt has ordered or taken up."""
+        return self._desk.order if self._desk is not None else None
+
+    @leaving_word
     def execute(self, context: Context) -> VideoResult:
         """Check the job, order it once or take up what was ordered before, wait, deliver."""
         with failing_for_good(ordered=False):
@@ -209,6 +216,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         placed = self._recalled(desk, end) if order is None else Order.model_validate(order)
         return self._past_moderation(desk, partial(self._deliver, desk, end, placed))
 
+    @leaving_word
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; a trigger that died or was never run is reported with its generation."""
         try:

@@ -29,7 +29,7 @@ def text(field: str, value: Any) -> str | None:
 
     :raises SparkDanceRequestError: the value isn't text.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     if not isinstance(value, str):
         raise _refusal(field, value, "text")
@@ -41,7 +41,7 @@ def integer(field: str, value: Any) -> int | None:
 
     :raises SparkDanceRequestError: the value is neither a whole number nor the text of one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value)
@@ -55,7 +55,7 @@ def boolean(field: str, value: Any) -> bool | None:
 
     :raises SparkDanceRequestError: the value is neither a boolean nor the text of one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     if isinstance(value, str) and (known := _BOOLEANS.get(value.strip().lower())) is not None:
         return known
@@ -69,7 +69,7 @@ def seconds(field: str, value: Any) -> float | None:
 
     :raises SparkDanceRequestError: the value isn't one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     number = math.nan
     if isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -85,7 +85,7 @@ def usd(field: str, value: Any) -> Decimal | None:
 
     :raises SparkDanceRequestError: the value isn't one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     amount = Decimal("NaN")
     if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
@@ -124,7 +124,8 @@ def picture_url(field: str, value: Any) -> str | None:
     return url
 
 
-def _is_unset(value: Any) -> bool:
+def is_unset(value: Any) -> bool:
+    """Whether a value means that nothing was set."""
     return value is None or (isinstance(value, str) and value.strip() in {"", "None"})
 
 
