@@ -36,14 +36,14 @@ class SparkDanceBatch(TaskGroup):
 
     ::
 
-        SparkDanceBatch("clips", rows=products(), label="sku", resolution="480p", max_total_cost_usd=20)
+        SparkDanceBatch("clips", rows=products(), label_column="sku", resolution="480p", max_total_cost_usd=20)
 
     Its tasks: ``plan`` checks every row and adds the estimates up before anything is ordered; ``render`` is mapped
     over the rows that can be right; ``summary`` runs whatever became of them, and returns a row for every row.
 
     :param group_id: of the task group.
     :param rows: a list of dicts, or a task that returns one. See :class:`SparkDancePlanBatchOperator`.
-    :param label: the column that names a row in the summary, such as an article number; it isn't rendered.
+    :param label_column: the column that names a row in the summary, such as an article number; it isn't rendered.
     :param max_total_cost_usd: the most that all rows together may cost, in USD, by the estimate. Above it nothing is
         ordered.
     :param on_missing: ``"succeed"`` leaves it to the summary's readers that some rows have no video; ``"fail"`` ends
@@ -59,7 +59,7 @@ class SparkDanceBatch(TaskGroup):
         group_id: str = "batch",
         *,
         rows: Any,
-        label: str | None = None,
+        label_column: str | None = None,
         max_total_cost_usd: Decimal | float | str | None = None,
         on_missing: str = ON_MISSING[0],
         spark_dance_conn_id: str = SparkDanceHook.default_conn_name,
@@ -71,7 +71,7 @@ class SparkDanceBatch(TaskGroup):
             self.plan = SparkDancePlanBatchOperator(
                 task_id="plan",
                 rows=rows,
-                label=label,
+                label_column=label_column,
                 defaults=defaults,
                 max_total_cost_usd=max_total_cost_usd,
                 spark_dance_conn_id=spark_dance_conn_id,
@@ -79,7 +79,7 @@ class SparkDanceBatch(TaskGroup):
             )
             self.render = SparkDanceGenerateVideoOperator.partial(
                 task_id="render", spark_dance_conn_id=spark_dance_conn_id, dag=self.dag
-            ).expand_kwargs(self.plan.output)  # type: ignore[arg-type]
+            ).expand_kwargs(self.plan.output)
             self.summary = SparkDanceBatchSummaryOperator(
                 task_id="summary",
                 plan_task_id=self.plan.task_id,
@@ -100,7 +100,7 @@ class SparkDancePlanBatchOperator(BaseOperator):
 
     :param rows: a list of dicts, as a CSV reader or a query gives them: the render operator's parameters by name, or
         ``seconds`` for a length of any fraction. Text is read as the operator reads it; empty cells mean not set.
-    :param label: the column that names a row; it isn't rendered.
+    :param label_column: the column that names a row; it isn't rendered.
     :param defaults: the render operator's parameters for every row; a row's own value goes before.
     :param max_total_cost_usd: the most that all rows together may cost, in USD, by the estimate; a row whose price
         depends on a picture that isn't opened yet counts as the most that it can cost.
@@ -110,14 +110,14 @@ class SparkDancePlanBatchOperator(BaseOperator):
         right, or they are no rows. Nothing was ordered.
     """
 
-    template_fields: Sequence[str] = ("rows", "label", "defaults", "max_total_cost_usd", "spark_dance_conn_id")
+    template_fields: Sequence[str] = ("rows", "label_column", "defaults", "max_total_cost_usd", "spark_dance_conn_id")
     ui_color = "#f6e2ff"
 
     def __init__(
         self,
         *,
         rows: Any,
-        label: str | None = None,
+        label_column: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         max_total_cost_usd: Decimal | float | str | None = None,
         spark_dance_conn_id: str = SparkDanceHook.default_conn_name,
@@ -125,7 +125,7 @@ class SparkDancePlanBatchOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.rows = rows
-        self.label = label
+        self.label_column = label_column
         self.defaults = dict(defaults or {})
         self.max_total_cost_usd = max_total_cost_usd
         self.spark_dance_conn_id = spark_dance_conn_id
@@ -137,7 +137,7 @@ class SparkDancePlanBatchOperator(BaseOperator):
         with failing_for_good(ordered=False):
             cap = values.usd("max_total_cost_usd", self.max_total_cost_usd)
             rows = _rows(self.rows)
-            label = values.text("label", self.label)
+            label = values.text("label_column", self.label_column)
             hooks: dict[str, SparkDanceHook] = {}
             seen: list[PlannedRow] = []
             renders: list[dict[str, Any]] = []
@@ -263,12 +263,13 @@ class SparkDanceBatchSummaryOperator(BaseOperator):
         results = ti.xcom_pull(task_ids=[self.render_task_id])
         failures = ti.xcom_pull(task_ids=[self.render_task_id], key=FAILURE_KEY)
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[self.render_task_id])
-        by_index: dict[int, str | None] = {}
-        for task, state in states.get(ti.run_id, {}).items():
-            index = task.removeprefix(f"{self.render_task_id}_")
-            if index.isdecimal():
-                by_index[int(index)] = state
-        return Known.of(results, failures, by_index)
+        of_tasks = states.get(ti.run_id, {})
+        by_index = {
+            int(index): state
+            for task, state in of_tasks.items()
+            if (index := task.removeprefix(f"{self.render_task_id}_")).isdecimal()
+        }
+        return Known.of(results, failures, by_index, unmapped=of_tasks.get(self.render_task_id))
 
     def _tell(self, row: ClipRow) -> None:
         if row["outcome"] == "completed":

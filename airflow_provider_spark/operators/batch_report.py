@@ -77,11 +77,19 @@ class Known:
     results: Mapping[int, Mapping[str, Any]]
     failures: Mapping[int, Mapping[str, Any]]
     states: Mapping[int, str | None]
+    unmapped: str | None = None
+    """The state of the task itself, where it was never mapped."""
 
     @classmethod
-    def of(cls, results: Iterable[Any], failures: Iterable[Any], states: Mapping[int, str | None]) -> Known:
+    def of(
+        cls,
+        results: Iterable[Any],
+        failures: Iterable[Any],
+        states: Mapping[int, str | None],
+        unmapped: str | None = None,
+    ) -> Known:
         """Order what was pulled from XCom, each of which names its map index."""
-        return cls(_by_index(results), _by_index(failures), states)
+        return cls(_by_index(results), _by_index(failures), states, unmapped)
 
 
 def summarise(planned: Sequence[PlannedRow], known: Known) -> BatchSummary:
@@ -135,7 +143,7 @@ def _clip_row(planned: PlannedRow, known: Known) -> ClipRow:
         row["reason"] = failure.get("reason")
         row["may_be_billed"] = bool(failure.get("may_be_billed"))
         return row
-    state = known.states.get(index)
+    state = known.states.get(index, known.unmapped)
     row["outcome"] = "skipped" if state == "skipped" else "failed"
     row["reason"] = _NO_WORD.get(state) or f"its task is {state} and has left no reason; see its log"
     row["may_be_billed"] = state not in _NO_WORD

@@ -113,6 +113,8 @@ def request_of(parameters: Mapping[str, Any]) -> VideoRequest:
             if isinstance(picture, str):
                 values.picture_url(role, picture)
             given[role] = _A_PICTURE
+    if given["prompt"] is None and "first_frame" not in given:
+        raise SparkDanceRequestError("prompt: is missing, and there is no first_frame either.")
     return VideoRequest.compose(**given)
 
 

@@ -129,10 +129,10 @@ def _checked(shot: Shot, own: Mapping[str, Any]) -> tuple[Shot, list[str]]:
         hidden["first_frame"] = _LAST_FRAME
     try:
         known = plan.in_vendors_terms(known)
-        problems += _order_problems(known | hidden | ({"first_frame": _LAST_FRAME} if shot.after else {}))
     except SparkDanceError as error:
         problems += plan.problems_of(error)
-        return shot, problems
+        known = {name: value for name, value in known.items() if name not in plan.LENGTHS}
+    problems += _order_problems(known | hidden | ({"first_frame": _LAST_FRAME} if shot.after else {}))
     still_open = {name: value for name, value in parameters.items() if _is_open(value)}
     return Shot(shot.number, shot.scene, shot.after, known | still_open), problems
 

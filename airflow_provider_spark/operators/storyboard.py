@@ -75,7 +75,7 @@ class SparkDanceStoryboard(TaskGroup):
         **parameters: Any,
     ) -> None:
         group, defaults = sorted_out(parameters)
-        places = {} if save_to is None else {"save_to": save_to}
+        places = {} if save_to is None or "save_to" not in plan.own_parameters() else {"save_to": save_to}
         read = read_shots(shots, defaults)
         super().__init__(group_id, **group)
         with self:
