@@ -22,7 +22,15 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Spark Dance", "python-modules": ["airflow_provider_spark.hooks.spark_dance"]},
         ],
         "operators": [
-            {"integration-name": "Spark Dance", "python-modules": ["airflow_provider_spark.operators.spark_dance"]},
+            {
+                "integration-name": "Spark Dance",
+                "python-modules": [
+                    "airflow_provider_spark.operators.spark_dance",
+                    "airflow_provider_spark.operators.batch",
+                    "airflow_provider_spark.operators.film",
+                    "airflow_provider_spark.operators.storyboard",
+                ],
+            },
         ],
         "triggers": [
             {"integration-name": "Spark Dance", "python-modules": ["airflow_provider_spark.triggers.spark_dance"]},

@@ -15,6 +15,11 @@ from tests.integration.redirecting_host import RedirectingHost, redirecting_host
 
 KEY = "sk-integration-5f0c1d7e9a"
 DAGS = Path(__file__).parent / "dags"
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+BUNDLES = [
+    {"name": name, "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(path)}}
+    for name, path in (("tests", DAGS), ("examples", EXAMPLES))
+]
 # A task that defers for less than about six seconds can lose a race inside Airflow: its worker
 # reports the deferral up to five seconds late.
 RENDER_SECONDS = 8.0
@@ -33,8 +38,14 @@ def wrong_host(emulator: RunningEmulator) -> Iterator[RedirectingHost]:
 
 
 @pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders that the examples read from and write to."""
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    emulator: RunningEmulator, wrong_host: RedirectingHost, tmp_path_factory: pytest.TempPathFactory
+    emulator: RunningEmulator, wrong_host: RedirectingHost, storage: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalAirflow]:
     authority = emulator.base_url.removeprefix("http://")
     pace = {"poll_floor": 0.5, "poll_ceiling": 1}
@@ -50,6 +61,9 @@ def airflow(
         for name, fields in connections.items()
     }
     env["AIRFLOW_CONN_AS_URI"] = f"spark-dance://:{KEY}@{authority}/model?poll_floor=0.5&poll_ceiling=1"
+    env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(BUNDLES)
+    for variable in ("CATALOGUE_FOLDER", "FILM_FOLDER"):
+        env[f"AIRFLOW_VAR_{variable}"] = (storage / variable.lower()).as_uri()
     with local_airflow(tmp_path_factory.mktemp("airflow"), DAGS, env=env) as airflow:
         for dag_id in ("one_clip", "catalogue"):
             airflow.unpause(dag_id)

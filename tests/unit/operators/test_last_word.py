@@ -53,7 +53,7 @@ def resumed(task: Task) -> dict[str, Any]:
         operator.execute(task.context)
     event = to_event(Settled(task.vendor.get("sd-1")))
     with pytest.raises(Exception, match="003005095"):
-        operator.resume_execution("execute_complete", {**deferral.value.kwargs, "event": event}, task.context)
+        operator.resume_execution("execute_complete", dict(deferral.value.kwargs or {}, event=event), task.context)
     word: dict[str, Any] = task.ti.xcoms["failure"]
     return word
 
@@ -116,5 +116,6 @@ def test_the_result_is_in_the_event_of_each_asset() -> None:
     clip = Asset("s3://shop/clip")
     task, events = Task(), Events()
     operator = task.operator(outlets=[clip])
-    result = operator.execute({**task.context, "outlet_events": events})
+    context: Any = {**task.context, "outlet_events": events}
+    result = operator.execute(context)
     assert events[clip].extra == dict(result)

@@ -64,7 +64,7 @@ class TestItsTasks:
         def other() -> None: ...
 
         before, after = other.override(task_id="before")(), other.override(task_id="after")()
-        before >> storyboard(BOAT, SAILS) >> after  # type: ignore[operator]
+        before >> storyboard(BOAT, SAILS) >> after
         assert dag.get_task("film.check").upstream_task_ids == {"before"}
         assert dag.get_task("after").upstream_task_ids == {"film.film"}
 
@@ -200,7 +200,7 @@ class TestItsCheck:
 
     def test_adds_the_estimates_up_before_anything_is_ordered(self, dag: DAG, tmp_path: Any) -> None:
         board = storyboard(BOAT, SAILS, HARBOUR, resolution="480p", save_to=str(tmp_path))
-        total = board.check.execute({})  # type: ignore[typeddict-item]
+        total = board.check.execute({})
         frames = 96 + 57 + 120
         assert total == {
             "shots": 3,
@@ -213,25 +213,25 @@ class TestItsCheck:
 
     def test_counts_a_shot_that_starts_with_a_picture_at_the_most_it_can_cost(self, dag: DAG, tmp_path: Any) -> None:
         pictured = BOAT | {"first_frame": "https://example.com/kerb.png"}
-        total = storyboard(pictured, SAILS, save_to=str(tmp_path)).check.execute({})  # type: ignore[typeddict-item]
+        total = storyboard(pictured, SAILS, save_to=str(tmp_path)).check.execute({})
         assert not total["exact"]
         assert total["estimated_cost_usd"] == pytest.approx(1920 * 1088 * 153 / 1024 * 2.5 / 1_000_000)
 
     def test_refuses_what_costs_too_much_together(self, dag: DAG, tmp_path: Any) -> None:
         board = storyboard(BOAT, SAILS, save_to=str(tmp_path), max_total_cost_usd="0.5")
         with pytest.raises(AirflowFailException, match=r"2 shots would cost about 0\.7803 USD together, more than"):
-            board.check.execute({})  # type: ignore[typeddict-item]
+            board.check.execute({})
 
     def test_refuses_a_film_that_has_no_folder_to_go_to(self, dag: DAG) -> None:
         with pytest.raises(AirflowFailException, match="no folder for the film"):
-            storyboard(BOAT, SAILS).check.execute({})  # type: ignore[typeddict-item]
-        assert storyboard(BOAT, SAILS, film=False, add_suffix_on_collision=True).check.execute({})  # type: ignore[typeddict-item]
+            storyboard(BOAT, SAILS).check.execute({})
+        assert storyboard(BOAT, SAILS, film=False, add_suffix_on_collision=True).check.execute({})
 
     def test_looks_at_rendered_templates_too(self, dag: DAG, tmp_path: Any) -> None:
         check = storyboard(BOAT, SAILS | {"seconds": "{{ seconds }}"}, save_to=str(tmp_path)).check
         check.render_template_fields({"seconds": 13})  # type: ignore[typeddict-unknown-key]
         with pytest.raises(AirflowFailException, match="shot 2: duration = 13: must be a whole number"):
-            check.execute({})  # type: ignore[typeddict-item]
+            check.execute({})
 
     def test_wants_pyav_before_the_first_order_and_not_before(
         self, dag: DAG, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
@@ -239,4 +239,4 @@ class TestItsCheck:
         monkeypatch.setitem(__import__("sys").modules, "av", None)
         board = storyboard(BOAT, SAILS, save_to=str(tmp_path))
         with pytest.raises(Exception, match=r"airflow-provider-spark\[film\]"):
-            board.check.execute({})  # type: ignore[typeddict-item]
+            board.check.execute({})
