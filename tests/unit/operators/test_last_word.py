@@ -3,7 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Asset, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    Asset,
+    AssetAlias,
+    TaskDeferred,
+)
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_spark.api.errors import (
     SparkDanceAmbiguousSubmitError,
@@ -108,14 +115,9 @@ def test_a_word_that_cant_be_left_changes_nothing_about_how_the_task_ends() -> N
 
 
 def test_the_result_is_in_the_event_of_each_asset() -> None:
-    class Events(dict[Any, Any]):
-        def __missing__(self, key: Any) -> Any:
-            self[key] = type("Event", (), {"extra": {}})()
-            return self[key]
-
-    clip = Asset("s3://shop/clip")
-    task, events = Task(), Events()
-    operator = task.operator(outlets=[clip])
+    clip, poster = Asset("s3://shop/clip"), Asset("poster")
+    task, events = Task(), OutletEventAccessors()
     context: Any = {**task.context, "outlet_events": events}
-    result = operator.execute(context)
-    assert events[clip].extra == dict(result)
+    result = task.operator(outlets=[clip, poster, AssetAlias("whatever")]).execute(context)
+    assert [events[outlet].extra for outlet in (clip, poster)] == [dict(result)] * 2
+    assert len(events) == 2
