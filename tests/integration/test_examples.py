@@ -1,4 +1,7 @@
-"""The examples as they are, each run to its end. All are started together, since most of their time is waiting."""
+"""The examples as they are, each run to its end, and a film that doesn't go well at once.
+
+All are started together, since most of their time is waiting.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ T-3,A kettle for half a minute,red.png,30
 """
 # What an unpaused DAG with a schedule gets from the scheduler.
 SCHEDULED = ("overnight_flex", "clip_of_the_day")
-TRIGGERED = ("product_catalogue", "storyboard")
+TRIGGERED = ("product_catalogue", "storyboard", "short_film")
 STARTED_BY_AN_ASSET = "publish_when_ready"
 LONGEST_RUN = 300.0
 
@@ -58,6 +61,7 @@ def run_of(airflow: LocalAirflow, emulator: RunningEmulator, storage: Path) -> C
     for name, colour in (("red", "firebrick"), ("blue", "navy")):
         Image.new("RGB", (640, 480), colour).save(catalogue / f"{name}.png")
     emulator.arm("render", "moderate", prompt="moderation refuses")
+    emulator.arm("render", "fail", code="003005095", prompt="a shot that fails at first")
     for dag_id in (*TRIGGERED, STARTED_BY_AN_ASSET, *SCHEDULED):
         airflow.unpause(dag_id)
     triggered = {dag_id: airflow.trigger(dag_id) for dag_id in TRIGGERED}
@@ -115,6 +119,27 @@ def test_a_shot_starts_with_the_picture_that_the_one_before_has_ended_with(
     (table,) = orders(emulator, "A cup of green tea on a wooden table")
     assert [len(request["content"]) for request in (garden, picker, table)] == [1, 2, 1]
     assert picker["frames"] == 57
+
+
+def test_a_failed_shot_is_tried_again_by_itself_and_nothing_before_it(
+    run_of: Callable[[str], Run], emulator: RunningEmulator
+) -> None:
+    run = run_of("short_film")
+    assert run.state == "success", run.states()
+    assert len(orders(emulator, "a shot that renders at once")) == 1
+    assert len(orders(emulator, "a shot that fails at first")) == 2
+    assert frames_of(run.xcom("film.film")["film_path"]) == 96
+
+
+def test_joining_again_orders_nothing_and_writes_the_same_film(
+    run_of: Callable[[str], Run], emulator: RunningEmulator, airflow: LocalAirflow
+) -> None:
+    run = run_of("short_film")
+    before, film = emulator.stats()["submits_received"], run.xcom("film.film")
+    airflow.clear(run.dag_id, run.run_id, "film.film")
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "success"
+    assert run.xcom("film.film") == film
+    assert emulator.stats()["submits_received"] == before
 
 
 def test_the_storyboards_check_tells_what_each_shot_and_all_of_them_cost(run_of: Callable[[str], Run]) -> None:
