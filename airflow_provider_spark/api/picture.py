@@ -106,11 +106,11 @@ def _picture(image: "ImageFile") -> Picture:
     name = "jpeg" if image.format == "MPO" else (image.format or "").lower()
     found = next(known for known in FORMATS if known == name)
     outside = f"the picture is {width} x {height} px; both sides must be over {MIN_SIDE} and under {MAX_SIDE}"
-    if not (MIN_SIDE < width and MIN_SIDE < height):
+    if min(width, height) <= MIN_SIDE:
         raise PictureError(outside)
     if not (2 * height < 5 * width and 2 * width < 5 * height):
         raise PictureError(f"the picture is {width} x {height} px; width / height must be over 0.4 and under 2.5")
-    if not (width < MAX_SIDE and height < MAX_SIDE):
+    if max(width, height) >= MAX_SIDE:
         raise PictureTooLargeError(outside)
     is_animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
     return Picture(found, width, height, orientation_of(image), is_animated)

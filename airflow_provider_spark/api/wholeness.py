@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 # A marker: neither a stuffed 0xFF of the pixels nor one of the restarts between them.
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
@@ -15,7 +15,7 @@ _TIFF_PARTS = ((273, 279), (324, 325))
 """Tags that say where the strips or the tiles begin, and how long they are."""
 
 
-def is_whole(data: bytes, image: "Image") -> bool:
+def is_whole(data: bytes, image: "ImageFile") -> bool:
     """Whether nothing is missing at the end of the picture that Pillow has opened, whose file is `data`.
 
     Of a PNG the checksums are read too. What stands in the pixels of the others is for the vendor to judge, who bills
@@ -73,7 +73,7 @@ def _past_blocks(data: bytes, at: int) -> int:
     return at + 1
 
 
-def _bmp(data: bytes, image: "Image") -> bool | None:
+def _bmp(data: bytes, image: "ImageFile") -> bool | None:
     # Pillow has read from the header where the rows begin and how long one is.
     decoder, _, offset, args = image.tile[0]
     if decoder != "raw" or not isinstance(args, tuple):
@@ -81,7 +81,7 @@ def _bmp(data: bytes, image: "Image") -> bool | None:
     return offset + int(args[1]) * image.height <= len(data)
 
 
-def _tiff(data: bytes, image: "Image") -> bool | None:
+def _tiff(data: bytes, image: "ImageFile") -> bool | None:
     tags = getattr(image, "tag_v2", {})
     for where, how_long in _TIFF_PARTS:
         offsets, lengths = _numbers(tags.get(where)), _numbers(tags.get(how_long))

@@ -1,0 +1,1 @@
+"""Pictures in: first and last frames from where a user keeps them."""
