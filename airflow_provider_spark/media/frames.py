@@ -131,7 +131,7 @@ def _guess(data: bytes) -> str | None:
     """Say what a file is that is no picture of the vendor's, where its first bytes tell."""
     start = data[:512].lstrip().lower()
     if not data:
-        return "The file is empty."
+        return "There is nothing in it: an empty file, or a folder."
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"):
         return "It is a HEIC file, as iPhones write them: save it as JPEG."
     if data[4:8] == b"ftyp":

@@ -15,6 +15,11 @@ from airflow_provider_spark.api.text import clean
 # Asked for at a time of a file that doesn't tell its size, in bytes.
 CHUNK = 1 << 20
 
+_HOW = (
+    " An object's address looks like s3://aws_default@bucket/key; s3:// needs "
+    "apache-airflow-providers-amazon[s3fs], gs:// apache-airflow-providers-google[gcsfs]."
+)
+
 
 def read_stored(source: str, *, called: str, limit: int) -> bytes:
     """Read a file of less than so many bytes.
@@ -25,7 +30,7 @@ def read_stored(source: str, *, called: str, limit: int) -> bytes:
     :raises SparkDancePictureUnavailableError: it can't be read at the moment.
     """
     if "://" in source:
-        with _said(called, ""), _opened_object(source) as file:
+        with _said(called, _HOW), _opened_object(source) as file:
             return _read(file, getattr(file, "size", None), called, limit)
     path = _local(source, called)
     with _said(called, f" Tried {clean(str(path))} on this worker."):
@@ -71,7 +76,7 @@ def _read(file: BinaryIO, size: Any, called: str, limit: int) -> bytes:
         raise too_large(called, f"{size:,} bytes", limit)
     parts: list[bytes] = []
     left = limit
-    while left and (part := file.read(min(left, size + 1 if known else CHUNK))):
+    while left and (part := file.read(min(left, max(size + 1 if known else 0, CHUNK)))):
         parts.append(part)
         left -= len(part)
     if not left:
@@ -80,27 +85,26 @@ def _read(file: BinaryIO, size: Any, called: str, limit: int) -> bytes:
 
 
 @contextmanager
-def _said(called: str, tried: str) -> Iterator[None]:
-    """Put what a file system raises into our terms, by whether a later try can mend it."""
+def _said(called: str, more: str) -> Iterator[None]:
+    """Put what a file system raises into our terms, by whether a later try can mend it.
+
+    :param more: what to add for who has to look for the file.
+    """
     try:
         yield
     except (SparkDanceRequestError, MemoryError):
         raise
     except FileNotFoundError:
-        text = f"{called} isn't there.{tried}"
+        text = f"{called} isn't there.{more}"
     except (IsADirectoryError, NotADirectoryError):
-        text = f"{called} is no plain file, and a picture is one.{tried}"
+        text = f"{called} is no plain file, and a picture is one.{more}"
     except PermissionError as error:
-        text = f"{called} may not be read: {_words(error)}.{tried}"
+        text = f"{called} may not be read: {_words(error)}.{more}"
     except (ImportError, ValueError, TypeError, NotImplementedError) as error:
         # What fsspec raises for a scheme that no installed package knows, or for an address without a key.
-        text = (
-            f"{called} can't be opened: {_words(error)}.{tried} An object's address looks like "
-            "s3://aws_default@bucket/key; s3:// needs apache-airflow-providers-amazon[s3fs], "
-            "gs:// apache-airflow-providers-google[gcsfs]."
-        )
+        text = f"{called} can't be opened: {_words(error)}.{more}"
     except Exception as error:
-        text = f"{called} can't be read at the moment: {_words(error)}.{tried} Nothing was ordered."
+        text = f"{called} can't be read at the moment: {_words(error)}. Nothing was ordered."
         raise SparkDancePictureUnavailableError(text) from None
     else:
         return
