@@ -12,7 +12,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONN_ID = "aws_test"
 BUCKET = "media"
 REGION = "us-east-1"
 
@@ -23,7 +22,11 @@ class S3Server:
 
     endpoint_url: str
     bucket: str = BUCKET
-    conn_id: str = CONN_ID
+
+    @property
+    def conn_id(self) -> str:
+        """The connection's id: one for each server, since Airflow keeps what it has once opened for a connection."""
+        return f"aws_test_{self.endpoint_url.rpartition(':')[2]}"
 
     @property
     def connection(self) -> str:
@@ -91,8 +94,3 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield server
-        # fsspec keeps file systems, and with them connections to a server that is gone.
-        with contextlib.suppress(ImportError):
-            import s3fs
-
-            s3fs.S3FileSystem.clear_instance_cache()

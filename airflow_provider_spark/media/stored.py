@@ -30,10 +30,10 @@ def read_stored(source: str, *, called: str, limit: int) -> bytes:
     :raises SparkDancePictureUnavailableError: it can't be read at the moment.
     """
     if "://" in source:
-        with _said(called, _HOW), _opened_object(source) as file:
+        with _said(called, how=_HOW), _opened_object(source) as file:
             return _read(file, getattr(file, "size", None), called, limit)
     path = _local(source, called)
-    with _said(called, f" Tried {clean(str(path))} on this worker."):
+    with _said(called, tried=f" Tried {clean(str(path))} on this worker."):
         status = path.stat()
         # A pipe would block, a device never end.
         if not stat.S_ISREG(status.st_mode):
@@ -85,24 +85,25 @@ def _read(file: BinaryIO, size: Any, called: str, limit: int) -> bytes:
 
 
 @contextmanager
-def _said(called: str, more: str) -> Iterator[None]:
+def _said(called: str, *, tried: str = "", how: str = "") -> Iterator[None]:
     """Put what a file system raises into our terms, by whether a later try can mend it.
 
-    :param more: what to add for who has to look for the file.
+    :param tried: where it was looked for.
+    :param how: what makes an address one that can be opened.
     """
     try:
         yield
     except (SparkDanceRequestError, MemoryError):
         raise
     except FileNotFoundError:
-        text = f"{called} isn't there.{more}"
+        text = f"{called} isn't there.{tried}"
     except (IsADirectoryError, NotADirectoryError):
-        text = f"{called} is no plain file, and a picture is one.{more}"
+        text = f"{called} is no plain file, and a picture is one.{tried}"
     except PermissionError as error:
-        text = f"{called} may not be read: {_words(error)}.{more}"
+        text = f"{called} may not be read: {_words(error)}.{tried}"
     except (ImportError, ValueError, TypeError, NotImplementedError) as error:
         # What fsspec raises for a scheme that no installed package knows, or for an address without a key.
-        text = f"{called} can't be opened: {_words(error)}.{more}"
+        text = f"{called} can't be opened: {_words(error)}.{tried}{how}"
     except Exception as error:
         text = f"{called} can't be read at the moment: {_words(error)}. Nothing was ordered."
         raise SparkDancePictureUnavailableError(text) from None

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -195,18 +196,20 @@ class TestLimits:
         assert "fit_frames=True has it sent upright" in text
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with running_s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
 class TestObjectStorage:
-    @pytest.fixture(scope="class")
-    def server(self) -> object:
-        with running_s3_server() as server:
-            yield server
-
-    @pytest.fixture
-    def s3(self, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        return server
-
     def test_is_read_over_an_airflow_connection(self, s3: S3Server) -> None:
         data = picture("webp")
         frame = read_frame(s3.put("campaign/été 1.png", data))
@@ -214,7 +217,7 @@ class TestObjectStorage:
 
     def test_without_the_object_is_a_matter_for_the_author(self, s3: S3Server) -> None:
         assert f"first_frame ({s3.uri('none.png')}) isn't there" in refusal_of(s3.uri("none.png"))
-        assert "isn't there" in refusal_of("s3://aws_test@no-bucket/a.png")
+        assert "isn't there" in refusal_of(f"s3://{s3.conn_id}@no-bucket/a.png")
         s3.put("folder/a.png", picture())
         assert "a folder" in refusal_of(s3.uri("folder/"))
 
