@@ -259,7 +259,8 @@ class TestAPaidRender:
     @pytest.mark.parametrize("change", ["added", "removed"])
     def test_makes_place_after_a_clear_with_a_frame_more_or_less(self, change: str, frame: Path) -> None:
         task = Task(Vendor(fates=[RENDERING]))
-        one, two = {"first_frame": str(frame)}, {"first_frame": str(frame), "last_frame": str(frame)}
+        one: dict[str, Any] = {"first_frame": str(frame)}
+        two = one | {"last_frame": str(frame)}
         before, after = (one, two) if change == "added" else (two, one)
         killed(task, ASKED, **before)
         task.vendor.renders["sd-1"] = completed()
