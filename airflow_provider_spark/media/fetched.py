@@ -38,6 +38,8 @@ def fetch(url: str, *, called: str, limit: int, seconds: float, verify: ssl.SSLC
         with httpx.Client(verify=verify, timeout=STEP_SECONDS, headers={"Accept-Encoding": "identity"}) as client:
             request = client.build_request("GET", url)
             for _ in range(MAX_REDIRECTS + 1):
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("it takes too long")
                 reply = client.send(request, stream=True)
                 try:
                     if reply.next_request is None:

@@ -105,11 +105,19 @@ def _said(called: str, *, tried: str = "", how: str = "") -> Iterator[None]:
         # What fsspec raises for a scheme that no installed package knows, or for an address without a key.
         text = f"{called} can't be opened: {_words(error)}.{tried}{how}"
     except Exception as error:
-        text = f"{called} can't be read at the moment: {_words(error)}. Nothing was ordered."
-        raise SparkDancePictureUnavailableError(text) from None
+        if not _is_undefined(error):
+            text = f"{called} can't be read at the moment: {_words(error)}. Nothing was ordered."
+            raise SparkDancePictureUnavailableError(text) from None
+        text = f"{called} can't be opened: {_words(error)}."
     else:
         return
     raise SparkDanceRequestError(text)
+
+
+def _is_undefined(error: Exception) -> bool:
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    return isinstance(error, AirflowNotFoundException)
 
 
 def _words(error: Exception) -> str:

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from airflow_provider_spark.api.errors import SparkDancePictureUnavailableError, SparkDanceRequestError
@@ -111,11 +116,23 @@ class TestWhereItLies:
         for source in (tmp_path, tmp_path / "pipe", "/dev/zero", f"file://{tmp_path}"):
             assert "no plain file" in refusal_of(source)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-    def test_must_be_readable(self, tmp_path: Path) -> None:
-        path = stored(tmp_path, "secret.png", picture())
-        path.chmod(0)
-        assert "may not be read" in refusal_of(path)
+    @pytest.mark.parametrize(
+        ("fault", "told"),
+        [
+            (PermissionError("Access Denied"), "may not be read: PermissionError: Access Denied"),
+            (AirflowNotFoundException("The conn_id `gone` isn't defined"), "can't be opened: .* isn't defined"),
+            (ImportError("Install gcsfs"), "can't be opened: .*gcsfs"),
+        ],
+    )
+    def test_must_be_open_to_the_task(self, fault: Exception, told: str, faults: list[Exception]) -> None:
+        faults.append(fault)
+        assert re.search(told, refusal_of("memory://frames/a.png"))
+
+    @pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), TimeoutError(), RuntimeError("503 Slow down")])
+    def test_may_be_out_of_reach_for_a_while(self, fault: Exception, faults: list[Exception]) -> None:
+        faults.append(fault)
+        with pytest.raises(SparkDancePictureUnavailableError, match="can't be read at the moment"):
+            read_frame("memory://frames/a.png")
 
     @pytest.mark.parametrize("source", ["nosuch://bucket/key", "gs-typo://x/y.png", "a\0b.png"])
     def test_must_be_an_address_that_can_be_understood(self, source: str) -> None:
@@ -198,6 +215,27 @@ class TestLimits:
         text = refusal_of(stored(tmp_path, "phone.jpg", turned_picture()))
         assert "orientation 6" in text
         assert "fit_frames=True has it sent upright" in text
+
+
+@pytest.fixture(scope="module")
+def storage() -> list[Exception]:
+    """What a storage called memory raises when a file is opened there; Airflow keeps the first of that name."""
+    raised: list[Exception] = []
+
+    class Storage(MemoryFileSystem):  # type: ignore[misc]
+        cachable = False
+
+        def open(self, *_: object, **__: object) -> NoReturn:
+            raise raised[0]
+
+    attach("memory", fs=Storage())
+    return raised
+
+
+@pytest.fixture
+def faults(storage: list[Exception]) -> list[Exception]:
+    storage.clear()
+    return storage
 
 
 @pytest.fixture(scope="module")
