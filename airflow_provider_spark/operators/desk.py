@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_spark.api.errors import SparkDanceAmbiguousSubmitError, SparkDanceError, SparkDanceRequestError
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
-from airflow_provider_spark.ledger.decision import Attempt, Step, decide
+from airflow_provider_spark.ledger.decision import Attempt, Decision, Step, decide, was_cleared
 from airflow_provider_spark.ledger.fingerprint import fingerprint
 from airflow_provider_spark.ledger.ledger import Ledger, Log
 from airflow_provider_spark.ledger.order import Order, goes_on
-from airflow_provider_spark.ledger.record import SparkDanceLedgerError
+from airflow_provider_spark.ledger.record import Record, SparkDanceLedgerError
 from airflow_provider_spark.ledger.stores import Folder, FolderStore, Store, TaskStateStore
 from airflow_provider_spark.operators.ambiguity import UNHEARD_OF, ambiguous, sent
 from airflow_provider_spark.operators.failures import reworded
@@ -110,7 +110,9 @@ class Desk:
 
         A job that follows a refusal by moderation is ordered in any case: what was ordered before is known.
 
-        :raises SparkDanceRequestError: it may cost more than the terms allow; no call was made.
+        :raises SparkDanceRequestError: it may cost more than the terms allow, or a frame isn't one that the vendor
+            takes; no call was made.
+        :raises SparkDancePictureUnavailableError: a frame can't be read at the moment; no call was made.
         :raises SparkDanceAmbiguousSubmitError: no one can tell whether this attempt, or an earlier one, has ordered.
         :raises SparkDanceGenerationFailedError: an earlier order failed, and a new one would too.
         :raises Moderated: moderation refused it.
@@ -153,7 +155,7 @@ class Desk:
 
     def _order_or_take_up(self, job: Job) -> Placed:
         record = self._ledger.record
-        decision = decide(record, self.attempt, self._fingerprint(job), resubmit_ambiguous=job.terms.resubmit_ambiguous)
+        decision = self._decide(record, job)
         if record is None:
             return self._order(job)
         if decision.step is Step.REPORT_AMBIGUOUS:
@@ -172,8 +174,38 @@ class Desk:
             self._look(record.order, decision.changed)
         return self._order(job)
 
+    def _decide(self, record: Record | None, job: Job) -> Decision:
+        repeat = job.terms.resubmit_ambiguous
+        known = self._fingerprint(job.checked)
+        if record is None:
+            return decide(record, self.attempt, known, resubmit_ambiguous=repeat)
+        if known is not None:
+            # What isn't read counts as unchanged: a retry takes the paid order up in any case.
+            known |= {name: record.fingerprint[name] for name in job.pictures.unread if name in record.fingerprint}
+        decision = decide(record, self.attempt, known, resubmit_ambiguous=repeat)
+        if decision.step is Step.TAKE_UP and job.pictures.unread and was_cleared(record, self.attempt):
+            # After a clear another picture is another order.
+            try:
+                read = self._fingerprint(self._complete(job))
+            except SparkDanceError as error:
+                self._log.warning(
+                    "Whether the task's pictures have changed can't be told: %s The paid order counts.", error
+                )
+            else:
+                return decide(record, self.attempt, read, resubmit_ambiguous=repeat)
+        return decision
+
+    def _complete(self, job: Job) -> VideoRequest:
+        if not job.pictures.unread and not job.pictures.urls:
+            return job.asked
+        read = job.pictures.read(tls=self._hook.settings.endpoint.tls, log=self._log)
+        return job.asked.with_pictures(read) if read else job.asked
+
     def _order(self, job: Job) -> Placed:
-        request = job.request
+        job.asked  # noqa: B018 - what breaks a limit needn't have its pictures read
+        sleep = partial(self._interruption.sleep, outcome=_NOTHING_ORDERED)
+        complete = in_place(self._log, sleep)(self._complete, job)
+        request = job.outgoing(complete)
         estimate = self._hook.estimate(request)
         self._check_price(estimate, job.terms)
         if not self._ledger.is_kept:
@@ -181,15 +213,13 @@ class Desk:
                 "There is no ledger: this Airflow has no task state store (it comes with 3.3), and the connection's "
                 "extra has no ledger_path. Should this try fail after the order, a retry orders, and pays, again."
             )
-        sleep = partial(self._interruption.sleep, outcome=_NOTHING_ORDERED)
-        return in_place(self._log, sleep)(self._submit, job, request, estimate)
+        asked = self._fingerprint(complete) or {}
+        return in_place(self._log, sleep)(self._submit, job, request, estimate, asked)
 
-    def _submit(self, job: Job, request: VideoRequest, estimate: Estimate) -> Placed:
+    def _submit(self, job: Job, request: VideoRequest, estimate: Estimate, asked: dict[str, str]) -> Placed:
         self._interruption.check(_NOTHING_ORDERED)
         with finishing_first():
-            intent = self._ledger.intend(
-                fingerprint=self._fingerprint(job) or {}, estimated_cost_usd=float(estimate.usd), now=time.time()
-            )
+            intent = self._ledger.intend(fingerprint=asked, estimated_cost_usd=float(estimate.usd), now=time.time())
             try:
                 generation = self._hook.submit(request)
             except SparkDanceAmbiguousSubmitError as error:
@@ -264,8 +294,8 @@ class Desk:
                 f"max_cost_usd = {terms.max_cost_usd}. Nothing was ordered."
             )
 
-    def _fingerprint(self, job: Job) -> dict[str, str] | None:
-        if isinstance(job.checked, SparkDanceRequestError):
+    def _fingerprint(self, checked: VideoRequest | SparkDanceRequestError) -> dict[str, str] | None:
+        if isinstance(checked, SparkDanceRequestError):
             return None
         base_url = self._hook.settings.endpoint.base_url
-        return fingerprint(job.checked, connection_id=self._hook.spark_dance_conn_id, base_url=base_url)
+        return fingerprint(checked, connection_id=self._hook.spark_dance_conn_id, base_url=base_url)

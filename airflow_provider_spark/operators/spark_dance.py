@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property, partial
@@ -23,6 +23,7 @@ from airflow_provider_spark.operators.interruption import Interruption
 from airflow_provider_spark.operators.job import ON_AMBIGUOUS_SUBMIT, ON_MODERATION, RESUBMITS, Job, Terms
 from airflow_provider_spark.operators.last_word import leaving_word
 from airflow_provider_spark.operators.moderation import Moderated, noticing_moderation
+from airflow_provider_spark.operators.pictures import Pictures
 from airflow_provider_spark.operators.result import VideoResult, result_of
 from airflow_provider_spark.operators.retry_policy import delay_after_rate_limit
 from airflow_provider_spark.operators.waiting import Waiting
@@ -61,8 +62,11 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
 
     :param prompt: what the video shows, in Chinese or English; best at most 500 characters.
         Needed unless there is a first frame.
-    :param first_frame: http(s) URL of the picture that the video starts with.
-    :param last_frame: http(s) URL of the picture that it ends with; needs a first frame.
+    :param first_frame: the picture that the video starts with: an http(s) URL, a path on the worker, a URI that
+        Airflow's ``ObjectStoragePath`` takes (``s3://aws_default@bucket/key``), or the result of another render
+        (``other_task.output``), whose last frame it is then. A URL is read by the vendor; all else is read and
+        checked by the task, and sent along. See the documentation's page on pictures.
+    :param last_frame: the picture that it ends with, as ``first_frame``; needs a first frame.
     :param resolution: ``480p``, ``720p`` or ``1080p`` (the vendor's default).
     :param ratio: ``16:9`` (default for text), ``4:3``, ``1:1``, ``3:4``, ``9:16``, ``21:9`` or
         ``adaptive`` (default with a picture: the nearest to the first frame).
@@ -77,6 +81,10 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
     :param execution_expires_after: seconds, 3,600 to 259,200, after which the vendor gives the
         generation up; its default is 172,800.
     :param callback_url: http(s) URL that the vendor posts each change of status to.
+    :param fit_frames: turn a frame upright whose EXIF data says that it lies on its side, and scale down one that is
+        too large; without it, both are refused.
+    :param embed_frames: read http(s) URLs of frames here, without the key, and send the pictures along: for URLs that
+        the vendor can't reach.
 
     *Waiting*:
 
@@ -121,6 +129,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         "service_tier",
         "execution_expires_after",
         "callback_url",
+        "fit_frames",
+        "embed_frames",
         "wait_for_completion",
         "deferrable",
         "timeout",
@@ -137,8 +147,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         self,
         *,
         prompt: str | None = None,
-        first_frame: str | None = None,
-        last_frame: str | None = None,
+        first_frame: str | Mapping[str, Any] | None = None,
+        last_frame: str | Mapping[str, Any] | None = None,
         resolution: str | None = None,
         ratio: str | None = None,
         duration: int | str | None = None,
@@ -150,6 +160,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         service_tier: str | None = None,
         execution_expires_after: int | str | None = None,
         callback_url: str | None = None,
+        fit_frames: bool | str = False,
+        embed_frames: bool | str = False,
         wait_for_completion: bool | str = True,
         deferrable: bool | str = True,
         timeout: float | str | None = None,
@@ -175,6 +187,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         self.service_tier = service_tier
         self.execution_expires_after = execution_expires_after
         self.callback_url = callback_url
+        self.fit_frames = fit_frames
+        self.embed_frames = embed_frames
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.timeout = timeout
@@ -280,11 +294,20 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
 
     def _checked_job(self) -> Job:
         checked: VideoRequest | SparkDanceRequestError
+        pictures = Pictures()
         try:
-            checked = self._checked_request()
+            pictures = self._named_pictures()
+            checked = self._checked_request(pictures)
         except SparkDanceRequestError as error:
             checked = error
-        return Job(checked, self._checked_terms(), self._checked_waiting())
+        return Job(checked, self._checked_terms(), self._checked_waiting(), pictures)
+
+    def _named_pictures(self) -> Pictures:
+        return Pictures.named(
+            {"first_frame": self.first_frame, "last_frame": self.last_frame},
+            fit=values.boolean("fit_frames", self.fit_frames) is True,
+            embed=values.boolean("embed_frames", self.embed_frames) is True,
+        )
 
     def _checked_terms(self) -> Terms:
         return Terms(
@@ -293,11 +316,11 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
             on_moderation=values.choice("on_moderation", self.on_moderation, ON_MODERATION),
         )
 
-    def _checked_request(self) -> VideoRequest:
+    def _checked_request(self, pictures: Pictures) -> VideoRequest:
         request = VideoRequest.compose(
             prompt=values.text("prompt", self.prompt),
-            first_frame=values.picture_url("first_frame", self.first_frame),
-            last_frame=values.picture_url("last_frame", self.last_frame),
+            first_frame=pictures.urls.get("first_frame"),
+            last_frame=pictures.urls.get("last_frame"),
             resolution=values.text("resolution", self.resolution),
             ratio=values.text("ratio", self.ratio),
             duration=values.integer("duration", self.duration),
@@ -393,7 +416,7 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
             return order
         if isinstance(end, GaveUp):
             raise end.error
-        return desk.reconstructed(self._checked_request(), end.generation)
+        return desk.reconstructed(self._checked_request(self._named_pictures()), end.generation)
 
     def _deliver(self, desk: Desk, end: Settled | GaveUp, order: Order) -> VideoResult:
         with failing_for_good(ordered=True), noticing_moderation(resubmits=order.resubmits):

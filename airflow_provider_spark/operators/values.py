@@ -110,7 +110,7 @@ def choice(field: str, value: Any, choices: Sequence[str]) -> str:
 
 
 def picture_url(field: str, value: Any) -> str | None:
-    """Return a frame's URL.
+    """Return a frame's URL or path.
 
     :raises SparkDanceRequestError: the value isn't text, or is a data URI, which Airflow would
         store among the rendered fields.
@@ -119,7 +119,8 @@ def picture_url(field: str, value: Any) -> str | None:
     if url is not None and is_data_uri(url):
         raise SparkDanceRequestError(
             f"{field} is a data URI of {len(url):,} characters. An operator's fields are stored and shown by Airflow, "
-            "so pictures go in as a URL; from your own code SparkDanceHook.submit(VideoRequest) takes a data URI."
+            "so pictures go in as a URL or a file; from your own code SparkDanceHook.submit(VideoRequest) takes a data "
+            "URI."
         )
     return url
 
