@@ -54,9 +54,8 @@ class Elsewhere:
 class SparkDanceDownloadOperator(SparkDanceWaitingOperator):
     """Keep the files of a generation that was ordered elsewhere: by another task, a script, the vendor's console.
 
-    Where it still renders, it is waited for, on the triggerer unless told otherwise. Nothing is ever ordered. The
-    result is that of :class:`~airflow_provider_spark.operators.spark_dance.SparkDanceGenerateVideoOperator`; what only the
-    order could tell (the estimate) is ``None``.
+    Where it still renders, it is waited for, on the triggerer unless told otherwise. Nothing is ever ordered.
+    The result is that of the operator that renders; what only the order could tell (the estimate) is ``None``.
 
     All parameters are templates; text is converted, and empty text and ``"None"`` mean not set.
 

@@ -256,7 +256,7 @@ class _Saving:
                 "submitted_at": result["submitted_at"],
                 "completed_at": result["completed_at"],
             },
-            request=None if asked.request is None else {**asked.request, "not_known_any_more": list(asked.unknown)},
+            request=None if asked.request is None else {**asked.request, "not_recorded": list(asked.unknown)},
             fingerprint=asked.fingerprint,
             result=result,
             cost={
