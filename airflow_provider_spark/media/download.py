@@ -150,8 +150,9 @@ def _ask_directly(url: str, endpoint: Endpoint) -> Iterator[Reply]:
         with _on_the_network():
             connection.request("GET", place.raw_path.decode(), headers=_HEADERS)
             response = connection.getresponse()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        yield Reply(response.status, headers, _pieces(response))
+        with response:  # where the server ends the connection, only the answer holds the socket
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            yield Reply(response.status, headers, _pieces(response))
     finally:
         connection.close()
 

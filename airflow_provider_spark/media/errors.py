@@ -16,6 +16,8 @@ class SparkDanceDownloadError(SparkDanceError):
 class SparkDanceUrlExpiredError(SparkDanceDownloadError):
     """Who holds the files doesn't give them out under this URL any more: the vendor must be asked for another."""
 
+    may_repeat: ClassVar[bool] = False
+
 
 class SparkDanceStorageError(SparkDanceError):
     """The folder that files are kept in can't be read or written at the moment."""
