@@ -1,96 +1,60 @@
-"""An S3 server on this machine, over which Airflow's ObjectStoragePath and s3fs work as they do with Amazon's."""
+"""An S3 server on this machine, for whatever goes through Airflow's object storage."""
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import Any
 
+import boto3
+import httpx
 import pytest
+from moto.server import ThreadedMotoServer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-BUCKET = "media"
-REGION = "us-east-1"
+BUCKET = "clips"
+CONN_ID = "aws_local"
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server with one empty bucket, and a connection of Airflow's to it."""
+    """A server with one empty bucket."""
 
-    endpoint_url: str
-    bucket: str = BUCKET
+    endpoint: str
+    client: Any
+    """boto3's, to look at what was stored."""
 
-    @property
-    def conn_id(self) -> str:
-        """The connection's id: one for each server, since Airflow keeps what it has once opened for a connection."""
-        return f"aws_test_{self.endpoint_url.rpartition(':')[2]}"
+    def url(self, path: str = "") -> str:
+        """Return a URL in the bucket as ``ObjectStoragePath`` takes it, with the connection's id."""
+        return f"s3://{CONN_ID}@{BUCKET}/{path}".rstrip("/")
 
-    @property
-    def connection(self) -> str:
-        """The connection, as the environment variable of that id holds it."""
-        facts: dict[str, Any] = {"conn_type": "aws", "login": "testing", "password": "testing-secret"}
-        extra = {
-            "endpoint_url": self.endpoint_url,
-            "region_name": REGION,
-            # A test in which the server is down needn't wait for Amazon's patience.
-            "config_kwargs": {"retries": {"total_max_attempts": 1}},
-        }
-        return json.dumps(facts | {"extra": extra})
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a process needs to find it."""
-        return {f"AIRFLOW_CONN_{self.conn_id.upper()}": self.connection}
-
-    def uri(self, key: str) -> str:
-        """Where an object is, as a user writes it."""
-        return f"s3://{self.conn_id}@{self.bucket}/{key}"
-
-    def client(self) -> Any:
-        """A client that knows nothing of Airflow."""
-        import boto3
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing-secret",
-        )
-
-    def put(self, key: str, data: bytes) -> str:
-        """Store an object; return where it is."""
-        self.client().put_object(Bucket=self.bucket, Key=key, Body=data)
-        return self.uri(key)
+    def keys(self) -> list[str]:
+        """Return what lies in the bucket."""
+        return [item["Key"] for item in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
 
-@contextlib.contextmanager
-def running_s3_server() -> Iterator[S3Server]:
-    """Run a server on a free port."""
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    try:
-        host, port = moto.get_host_and_port()
-        server = S3Server(f"http://{host}:{port}")
-        server.client().create_bucket(Bucket=server.bucket)
-        yield server
-    finally:
-        moto.stop()
+@cache
+def _endpoint() -> str:
+    # One for the whole run: Airflow keeps a file system, and the server's address with it, for each connection.
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    atexit.register(server.stop)
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
 
 
 @pytest.fixture
-def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server with an empty bucket, and the connection to it in the environment."""
-    with running_s3_server() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        # What the machine knows of Amazon has no say here.
-        for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield server
+def s3_server(monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """A server with an empty bucket, and the Airflow connection to it."""
+    endpoint = _endpoint()
+    httpx.post(f"{endpoint}/moto-api/reset", trust_env=False)
+    region = "us-east-1"
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name=region
+    )
+    client.create_bucket(Bucket=BUCKET)
+    extra = {"endpoint_url": endpoint, "region_name": region}
+    connection = {"conn_type": "aws", "login": "test", "password": "test", "extra": extra}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(connection))
+    return S3Server(endpoint, client)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRequestError
-from airflow_provider_spark.api.text import show_url
+from airflow_provider_spark.api.text import clean
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.operators import values
 from airflow_provider_spark.operators.failures import failing_for_good
@@ -25,11 +23,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_spark.media.film import Film
+    from airflow_provider_spark.media.storage import Storage
 
-# Seconds for each step of a download: connect, read, write.
-FETCH_TIMEOUT = 60.0
-# HTTP answers of a URL that has expired, by the habits of the storages there are.
-EXPIRED = frozenset({400, 401, 403, 404, 410})
+# Bytes that are in memory at a time.
+PIECE = 1 << 20
 
 
 class FilmResult(TypedDict):
@@ -104,14 +101,14 @@ class SparkDanceConcatenateVideosOperator(BaseOperator):
         with failing_for_good(ordered=False):
             clips = checked_clips(self.clips)
             folder = film_folder(self.save_to, self.hook)
-            name = film_name(values.text("name", self.name) or default_name(context["ti"]), clips)
+            name = film_name(values.text("name", self.name), context["ti"], clips)
         with tempfile.TemporaryDirectory(prefix="spark-dance-film-") as room:
             files = [Path(room) / f"{number:04}.mp4" for number in range(len(clips))]
             for clip, file in zip(clips, files, strict=True):
                 self._fetch(clip, file)
             film = join(files, Path(room) / "film.mp4", [called(clip) for clip in clips])
             self._tell(film, len(clips))
-            path = keep(Path(room) / "film.mp4", folder, name)
+            path = put(Path(room) / "film.mp4", folder, name)
         self.log.info("The film is at %s.", path)
         return FilmResult(
             film_path=path,
@@ -137,25 +134,47 @@ class SparkDanceConcatenateVideosOperator(BaseOperator):
             self.log.warning(note)
 
     def _fetch(self, clip: dict[str, Any], target: Path) -> None:
-        if path := clip.get("video_path"):
-            from airflow.providers.common.compat.sdk import ObjectStoragePath
+        from airflow_provider_spark.media.errors import SparkDanceUrlExpiredError
 
-            opened: Any = ObjectStoragePath(path)
-            with opened.open("rb") as source, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
+        if path := clip.get("video_path"):
+            copy_stored(path, target)
             return
-        url = clip.get("video_url")
-        status = download(url, target) if url else None
-        if url is None or status in EXPIRED:
-            url = self.hook.get_generation(clip["generation_id"]).video_url
-            status = download(url, target) if url else None
-        if url is None or status is not None:
-            told = f"answers HTTP {status}" if url else "isn't known any more"
-            raise SparkDanceError(
-                f"The video of {called(clip)} can't be fetched: its URL {told}. Result URLs end within a day; with "
-                "save_to set on the render, or on the connection, a copy is kept.",
-                generation_id=clip["generation_id"],
-            )
+        if url := clip.get("video_url"):
+            try:
+                self._download(url, target)
+                return
+            except SparkDanceUrlExpiredError as error:
+                self.log.warning("%s The vendor is asked for another.", error)
+        if url := self.hook.get_generation(clip["generation_id"]).video_url:
+            self._download(url, target)
+            return
+        raise SparkDanceError(
+            f"The vendor has no video of {called(clip)} any more. With save_to set on the render, or on the "
+            "connection, a copy is kept.",
+            generation_id=clip["generation_id"],
+        )
+
+    def _download(self, url: str, target: Path) -> None:
+        from airflow_provider_spark.media.download import download
+
+        with download(url, self.hook.settings.endpoint) as pieces, target.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+
+
+def copy_stored(uri: str, target: Path) -> None:
+    """Copy a file from object storage to this machine.
+
+    :raises SparkDanceError: it can't be read.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    stored: Any = ObjectStoragePath(uri)
+    try:
+        with stored.open("rb") as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, PIECE)
+    except Exception as error:  # each file system has errors of its own
+        raise SparkDanceError(f"{uri} can't be read ({clean(f'{type(error).__name__}: {error}', 300)}).") from error
 
 
 def checked_clips(clips: Any) -> list[dict[str, Any]]:
@@ -176,31 +195,32 @@ def checked_clips(clips: Any) -> list[dict[str, Any]]:
     return listed
 
 
-def film_folder(save_to: str | None, hook: SparkDanceHook) -> str:
+def film_folder(save_to: str | None, hook: SparkDanceHook) -> Storage:
     """Return the folder that a film goes to.
 
     :raises SparkDanceRequestError: none is set.
+    :raises SparkDanceStorageRefusedError: nothing can be written there, as far as that can be told without trying.
     """
-    folder = values.text("save_to", save_to) or getattr(hook.settings, "save_to", None)
+    from airflow_provider_spark.media.storage import Storage
+
+    folder = values.text("save_to", save_to) or hook.settings.save_to
     if not folder:
         raise SparkDanceRequestError(
             "There is no folder for the film. Set save_to here, or in the extra of the connection "
             f"{hook.spark_dance_conn_id!r}, such as s3://aws_default@bucket/films."
         )
-    return str(folder)
+    storage = Storage(folder)
+    storage.check()
+    return storage
 
 
-def default_name(ti: Any) -> str:
-    """Return what a file is called after its task instance."""
-    index = "" if ti.map_index is None or ti.map_index < 0 else f"-{ti.map_index}"
-    return f"{ti.dag_id}-{ti.run_id}-{ti.task_id}{index}"
-
-
-def film_name(name: str, clips: Sequence[dict[str, Any]]) -> str:
+def film_name(name: str | None, ti: Any, clips: Sequence[dict[str, Any]]) -> str:
     """Return the film's file name: the same for the same clips, another for others."""
+    from airflow_provider_spark.media.names import default_name, stem
+
+    index = -1 if ti.map_index is None else ti.map_index
     checksum = hashlib.sha256("\n".join(str(clip["generation_id"]) for clip in clips).encode()).hexdigest()[:12]
-    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:150] or "film"
-    return f"{safe}-{checksum}.mp4"
+    return f"{stem(name or default_name(ti.dag_id, ti.run_id, ti.task_id, index), checksum)}.mp4"
 
 
 def called(clip: dict[str, Any]) -> str:
@@ -216,38 +236,12 @@ def sum_of(clips: Iterable[dict[str, Any]], key: str) -> float | None:
     return float(sum(Decimal(str(price)) for price in prices))
 
 
-def download(url: str, target: Path) -> int | None:
-    """Stream a URL into a file; return the HTTP status where it isn't 200.
+def put(file: Path, storage: Storage, name: str) -> str:
+    """Put a film into a folder, whole or not at all; return its URI."""
+    from airflow_provider_spark.media.film import CONTENT_TYPE
 
-    :raises SparkDanceError: it can't be reached, or the connection broke.
-    """
-    import httpx
-
-    try:
-        with httpx.stream("GET", url, timeout=FETCH_TIMEOUT, follow_redirects=True) as response:
-            if response.status_code != httpx.codes.OK:
-                return response.status_code
-            with target.open("wb") as file:
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-    except httpx.HTTPError as error:
-        raise SparkDanceError(f"The download of {show_url(url)} broke off ({type(error).__name__}).") from None
-    return None
-
-
-def keep(file: Path, folder: str, name: str) -> str:
-    """Put a file into a folder in object storage, whole or not at all; return its URI."""
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    place = ObjectStoragePath(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    part: Any = place / f"{name}.{secrets.token_hex(4)}.part"
-    try:
-        with file.open("rb") as source, part.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
-        target = place / name
-        part.rename(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return str(target)
+    with file.open("rb") as source, storage.new_file(name, CONTENT_TYPE) as target:
+        while piece := source.read(PIECE):
+            target.write(piece)
+    storage.sweep(name)
+    return storage.uri_of(name)

@@ -17,6 +17,8 @@ from airflow_provider_spark.api.request import FPS, VideoRequest, nearest_frames
 from airflow_provider_spark.api.text import clean
 from airflow_provider_spark.operators import values
 from airflow_provider_spark.operators.job import ON_AMBIGUOUS_SUBMIT, ON_MODERATION
+from airflow_provider_spark.operators.keeping import ON_EXISTING
+from airflow_provider_spark.operators.pictures import FRAMES, STAND_IN, frame_source
 from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
 
 if TYPE_CHECKING:
@@ -46,10 +48,13 @@ _TERMS: Mapping[str, Callable[[str, Any], Any]] = {
     "poll_interval": values.seconds,
     "max_cost_usd": values.usd,
     "on_ambiguous_submit": partial(values.choice, choices=ON_AMBIGUOUS_SUBMIT),
+    "on_existing": partial(values.choice, choices=ON_EXISTING),
+    "save_to": values.text,
+    "name": values.text,
+    "fit_frames": values.boolean,
+    "embed_frames": values.boolean,
     "on_moderation": partial(values.choice, choices=ON_MODERATION),
 }
-# A picture is opened by its own task, right before the order; here it only matters that there is one.
-_A_PICTURE = "https://example.invalid/picture"
 
 
 @cache
@@ -101,18 +106,16 @@ def in_vendors_terms(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_of(parameters: Mapping[str, Any]) -> VideoRequest:
-    """Return what would be ordered, with a stand-in for each picture.
+    """Return what would be ordered, with a stand-in for each picture: its own task opens it, right before the order.
 
     :raises SparkDanceRequestError: a value breaks a documented limit or isn't what its field takes.
     """
     for name, read in _TERMS.items():
         read(name, parameters.get(name))
     given = {name: read(name, parameters.get(name)) for name, read in _REQUEST.items()}
-    for role in ("first_frame", "last_frame"):
-        if not values.is_unset(picture := parameters.get(role)):
-            if isinstance(picture, str):
-                values.picture_url(role, picture)
-            given[role] = _A_PICTURE
+    for role in FRAMES:
+        if frame_source(role, parameters.get(role)) is not None:
+            given[role] = STAND_IN
     if given["prompt"] is None and "first_frame" not in given:
         raise SparkDanceRequestError("prompt: is missing, and there is no first_frame either.")
     return VideoRequest.compose(**given)

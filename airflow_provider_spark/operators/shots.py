@@ -8,13 +8,10 @@ from typing import Any
 
 from airflow_provider_spark.api.errors import SparkDanceError, SparkDanceRequestError
 from airflow_provider_spark.operators import plan, values
+from airflow_provider_spark.operators.pictures import FRAMES, STAND_IN
 
-# What a later shot starts with is the last frame of the one before; a stand-in for it, where only that it is there
-# matters.
-_LAST_FRAME = "https://example.invalid/last-frame"
 # What a template or another task's output may render to, for a check that can't know it.
 _ANY = {"prompt": "a template"}
-FRAMES = ("first_frame", "last_frame")
 _NOT_A_SHOTS_TO_SAY: Mapping[str, str] = {
     "task_id": "the storyboard names its tasks, shot_01 and so on",
     "return_last_frame": "every shot of a storyboard returns its last frame",
@@ -126,13 +123,13 @@ def _checked(shot: Shot, own: Mapping[str, Any]) -> tuple[Shot, list[str]]:
     known = {name: value for name, value in parameters.items() if not _is_open(value)}
     hidden = {name: _ANY[name] for name in _ANY if name in parameters and name not in known}
     if _is_open(parameters.get("first_frame")):
-        hidden["first_frame"] = _LAST_FRAME
+        hidden["first_frame"] = STAND_IN
     try:
         known = plan.in_vendors_terms(known)
     except SparkDanceError as error:
         problems += plan.problems_of(error)
         known = {name: value for name, value in known.items() if name not in plan.LENGTHS}
-    problems += _order_problems(known | hidden | ({"first_frame": _LAST_FRAME} if shot.after else {}))
+    problems += _order_problems(known | hidden | ({"first_frame": STAND_IN} if shot.after else {}))
     still_open = {name: value for name, value in parameters.items() if _is_open(value)}
     return Shot(shot.number, shot.scene, shot.after, known | still_open), problems
 

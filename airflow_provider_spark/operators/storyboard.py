@@ -14,6 +14,7 @@ from airflow_provider_spark.operators import plan, values
 from airflow_provider_spark.operators.failures import failing_for_good
 from airflow_provider_spark.operators.film import SparkDanceConcatenateVideosOperator, film_folder
 from airflow_provider_spark.operators.groups import sorted_out
+from airflow_provider_spark.operators.pictures import STAND_IN
 from airflow_provider_spark.operators.shots import Shot, read_shots, render_time_problems
 from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
 
@@ -75,7 +76,7 @@ class SparkDanceStoryboard(TaskGroup):
         **parameters: Any,
     ) -> None:
         group, defaults = sorted_out(parameters)
-        places = {} if save_to is None or "save_to" not in plan.own_parameters() else {"save_to": save_to}
+        places = {} if save_to is None else {"save_to": save_to}
         read = read_shots(shots, defaults)
         super().__init__(group_id, **group)
         with self:
@@ -113,7 +114,7 @@ class SparkDanceStoryboard(TaskGroup):
     def _beginning(self, shot: Shot) -> dict[str, Any]:
         if shot.after is None:
             return {}
-        return {"first_frame": self.shots[shot.after - 1].output["last_frame_url"]}  # type: ignore[index]
+        return {"first_frame": self.shots[shot.after - 1].output}
 
 
 def described(shot: Shot) -> dict[str, Any]:
@@ -230,5 +231,5 @@ class SparkDanceCheckStoryboardOperator(BaseOperator):
 def _rendered(shot: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {name: value for name, value in shot.items() if name not in ("number", "scene", "after")}
     if shot["after"] is not None:
-        parameters["first_frame"] = "https://example.invalid/last-frame"
+        parameters["first_frame"] = STAND_IN
     return parameters

@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_provider_spark.api.errors import SparkDanceRequestError
 from airflow_provider_spark.api.text import is_data_uri, show
+from airflow_provider_spark.hooks.settings import read_folder
 
 # Ten years: a slip of the keyboard beyond it would come out when the order is paid, as a time that overflows.
 LONGEST_SECONDS = 10 * 366 * 86_400.0
@@ -107,6 +108,18 @@ def choice(field: str, value: Any, choices: Sequence[str]) -> str:
     if chosen not in choices:
         raise _refusal(field, value, f"one of {', '.join(choices)}")
     return chosen
+
+
+def folder(field: str, value: Any) -> str | None:
+    """Return a folder in object storage.
+
+    :raises SparkDanceRequestError: the value can't be one, or holds a password.
+    """
+    path = text(field, value)
+    try:
+        return None if path is None else read_folder(path)
+    except ValueError as error:
+        raise SparkDanceRequestError(f"{field} {error}.") from None
 
 
 def picture_url(field: str, value: Any) -> str | None:

@@ -27,7 +27,7 @@ T-3,A kettle for half a minute,red.png,30
 SCHEDULED = ("overnight_flex", "clip_of_the_day")
 TRIGGERED = ("product_catalogue", "storyboard", "short_film")
 STARTED_BY_AN_ASSET = "publish_when_ready"
-LONGEST_RUN = 300.0
+LONGEST_RUN = 600.0
 
 
 @dataclass
@@ -68,7 +68,12 @@ def run_of(airflow: LocalAirflow, emulator: RunningEmulator, storage: Path) -> C
 
     def run_of(dag_id: str) -> Run:
         run_id = triggered.get(dag_id) or first_run(airflow, dag_id)
-        return Run(airflow, dag_id, run_id, airflow.wait_for_run(dag_id, run_id, timeout=LONGEST_RUN))
+        run = Run(airflow, dag_id, run_id, "running")
+        try:
+            run.state = airflow.wait_for_run(dag_id, run_id, timeout=LONGEST_RUN)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {run.states()}") from error
+        return run
 
     return run_of
 

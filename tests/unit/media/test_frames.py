@@ -19,7 +19,7 @@ from airflow_provider_spark.api.errors import SparkDancePictureUnavailableError,
 from airflow_provider_spark.api.picture import FORMATS, MAX_BYTES, Picture
 from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.media.frames import FIT_MAX_BYTES, read_frame
-from tests.s3 import S3Server, running_s3_server
+from tests.s3_pictures import S3Server, running_s3_server
 from tests.unit.api.frame_files import data_uri, decoded, flat_picture, opened, picture, turned_picture
 from tests.unit.hooks.helpers import every_text_of
 

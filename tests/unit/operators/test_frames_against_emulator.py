@@ -15,7 +15,7 @@ from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.emulator import RunningEmulator
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
-from tests.s3 import running_s3_server
+from tests.s3_pictures import running_s3_server
 from tests.unit.api.frame_files import data_uri, flat_picture, picture, turned_picture
 from tests.unit.hooks.helpers import CONN_ID, KEY, stranger
 from tests.unit.operators.test_generate_video import (
