@@ -109,7 +109,7 @@ class SparkDanceConcatenateVideosOperator(BaseOperator):
             film = join(files, Path(room) / "film.mp4", [called(clip) for clip in clips])
             self._tell(film, len(clips))
             path = put(Path(room) / "film.mp4", folder, name)
-        self.log.info("The film is at %s.", path)
+        self.log.info("The film is at %s", path)
         return FilmResult(
             film_path=path,
             duration=round(film.seconds, 3),
