@@ -68,7 +68,7 @@ def inspect_picture(data: bytes) -> Picture:
 def open_picture(data: bytes) -> Iterator["ImageFile"]:
     """Open a picture of one of the vendor's formats with Pillow, which reads its header.
 
-    Raises PictureError for what is none, and in place of whatever Pillow raises within the block.
+    Raises PictureError for what is none, and in place of whatever Pillow raises within the block, but MemoryError.
     """
     # Costs 15 ms, which only one who has a picture's bytes should pay.
     from PIL import Image, UnidentifiedImageError
@@ -79,7 +79,7 @@ def open_picture(data: bytes) -> Iterator["ImageFile"]:
         try:
             with Image.open(BytesIO(data), formats=[name.upper() for name in FORMATS]) as image:
                 yield image
-        except PictureError:
+        except (PictureError, MemoryError):
             raise
         except Image.DecompressionBombError:
             raise PictureError(f"the picture's sides must be under {MAX_SIDE} px, and are far beyond") from None

@@ -20,6 +20,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceNotFoundError,
     SparkDanceUnreachableError,
 )
+from airflow_provider_spark.api.text import means_web_url
 from airflow_provider_spark.get_provider_info import get_provider_info
 from airflow_provider_spark.hooks.settings import Settings
 
@@ -133,7 +134,8 @@ class SparkDanceHook(BaseHook):
         """
         from airflow_provider_spark.media.frames import read_frame
 
-        return read_frame(source, fit_frames=fit_frames, verify=self.settings.endpoint.tls()).data_uri
+        verify = self.settings.endpoint.tls() if means_web_url(source) else True
+        return read_frame(source, fit_frames=fit_frames, verify=verify).data_uri
 
     def test_connection(self) -> tuple[bool, str]:
         """Check host and key without paying: ask for a generation that can't exist."""

@@ -213,9 +213,10 @@ class Desk:
             # After a clear another picture is another order.
             try:
                 read = self._fingerprint(self._complete(job))
-            except SparkDanceError as error:
+            except Exception as error:  # whatever it is, it mustn't stand before what is paid for
+                told = error if isinstance(error, SparkDanceError) else f"{type(error).__name__}."
                 self._log.warning(
-                    "Whether the task's pictures have changed can't be told: %s The paid order counts.", error
+                    "Whether the task's pictures have changed can't be told: %s The paid order counts.", told
                 )
             else:
                 return decide(record, self.attempt, read, resubmit_ambiguous=repeat)

@@ -85,6 +85,9 @@ def test_no_room_is_made_for_pixels_that_a_small_file_claims(tmp_path: Path) -> 
     ):
         for side in (400, 5900):
             Image.new("RGB", (side, side), "red").save(tmp_path / f"{name}-{side}", kind.upper(), **options)
+    for side in (400, 5900):
+        moving = [Image.new("L", (side, side), grey) for grey in (0, 9)]
+        moving[0].save(tmp_path / f"moving-{side}", "GIF", save_all=True, append_images=moving[1:])
     # A process of its own, since the most memory that one has ever had is all that can be asked for.
     done = subprocess.run(
         [sys.executable, "-c", READ_THEM, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
