@@ -11,6 +11,8 @@ from typing import NoReturn
 
 import pytest
 
+from tests.s3 import s3_server as s3_server
+
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[name]
 HOME = tempfile.mkdtemp(prefix="spark-dance-tests-")

@@ -101,7 +101,7 @@ def mp4(frames: int = 4, options: str = "") -> bytes:
         stream = film.add_stream("mpeg4", rate=24)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number in range(frames):
-            picture = av.VideoFrame.from_image(Image.new("RGB", (64, 48), (number * 20, 90, 120)))
+            picture = av.VideoFrame.from_image(Image.new("RGB", (64, 48), (number * 20, 90, 120)))  # type: ignore[no-untyped-call]
             film.mux(stream.encode(picture))
         film.mux(stream.encode())
         film.close()

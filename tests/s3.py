@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 BUCKET = "clips"
 CONN_ID = "aws_local"
@@ -29,13 +27,16 @@ class S3Server:
         """Return a URL in the bucket as ``ObjectStoragePath`` takes it, with the connection's id."""
         return f"s3://{CONN_ID}@{BUCKET}/{path}".rstrip("/")
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Return what lies in the bucket."""
         return [item["Key"] for item in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
 
 @cache
 def _endpoint() -> str:
+    # Not above: whoever needs no server shouldn't wait for these.
+    from moto.server import ThreadedMotoServer
+
     # One for the whole run: Airflow keeps a file system, and the server's address with it, for each connection.
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -47,6 +48,8 @@ def _endpoint() -> str:
 @pytest.fixture
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """A server with an empty bucket, and the Airflow connection to it."""
+    import boto3
+
     endpoint = _endpoint()
     httpx.post(f"{endpoint}/moto-api/reset", trust_env=False)
     region = "us-east-1"

@@ -49,7 +49,13 @@ _TAKES: Final[Mapping[str, frozenset[str]]] = {
     "fail": frozenset({"code", "message"}),
     "expire": frozenset({"status"}),
 }
-_NEEDS: Final[Mapping[str, str]] = {"vendor_error": "code", "fail": "code", "slow": "seconds", "trickle": "seconds", "redirect": "location"}
+_NEEDS: Final[Mapping[str, str]] = {
+    "vendor_error": "code",
+    "fail": "code",
+    "slow": "seconds",
+    "trickle": "seconds",
+    "redirect": "location",
+}
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from airflow_provider_spark.ledger.record import Record, SparkDanceLedgerError, unreadable
+from airflow_provider_spark.media.storage import Storage
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
     from airflow_provider_spark.ledger.decision import Attempt
 
 STATE_KEY = "spark_dance_ledger"
@@ -78,35 +76,20 @@ class Folder:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._storage = Storage(path)
 
     def read(self, name: str) -> str | None:
-        """Return a file's text, ``None`` where there is none.
-
-        ``exists()`` isn't asked, since fsspec answers ``False`` to an outage too.
-        """
-        try:
-            return self._file(name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
+        """Return a file's text, ``None`` where there certainly is none."""
+        content = self._storage.read(name)
+        return None if content is None else content.decode()
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a file, so that a reader finds the old text or the new one, never a part."""
-        file = self._file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
-        part.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        part.rename(file)
+        self._storage.write(name, content)
 
     def show(self, name: str) -> str:
         """Return what to call a file in a message."""
-        return f"{self._path.rstrip('/')}/{name}"
-
-    def _file(self, name: str) -> ObjectStoragePath:
-        # It costs an import of fsspec, which a DAG file needn't pay.
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        return ObjectStoragePath(self._path) / name
+        return self._storage.uri_of(name)
 
 
 class FolderStore:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,14 +89,15 @@ class Storage:
             if word := _CONTENT_TYPE.get(self._protocol):
                 options[word] = content_type
             file = file_system.open(self._path(part), "wb", **options)
-        try:
-            with self._translating("written to", name):
-                yield NewFile(self, file, part)
-                file.close()
-                self._move(part, name)
-        except BaseException:
-            self._drop(file, part)
-            raise
+        with self._held(part):
+            try:
+                with self._translating("written to", name):
+                    yield NewFile(self, file, part)
+                    file.close()
+                    self._move(part, name)
+            except BaseException:
+                self._drop(file, part)
+                raise
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write JSON.
@@ -113,9 +115,8 @@ class Storage:
         with self._translating("read from", name):
             try:
                 # Not asked for by exists(), which fsspec answers with False during an outage, too.
-                with self._file_system().open(self._path(name), "rb") as file:
-                    content: bytes = file.read()
-                    return content
+                content: bytes = self._file_system().cat_file(self._path(name))
+                return content
             except FileNotFoundError:
                 return None
 
@@ -143,7 +144,20 @@ class Storage:
             path = Path(self._path(name))
             for left in path.parent.iterdir():
                 if left.name.startswith(f"{path.name}.") and left.suffix == ".part":
-                    left.unlink(missing_ok=True)
+                    with suppress(OSError), left.open("rb") as file:
+                        # It is still held by who lives.
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        left.unlink()
+
+    @contextmanager
+    def _held(self, part: str) -> Iterator[None]:
+        """Show that a file is being written, which the system takes back when the process dies."""
+        with ExitStack() as held:
+            if self._is_local:
+                with suppress(OSError):  # a network's file system may know no locks
+                    file = held.enter_context(Path(self._path(part)).open("rb"))
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
 
     @property
     def _is_local(self) -> bool:
@@ -219,7 +233,8 @@ class Storage:
         reason = _REFUSALS.get(error.errno or 0) if isinstance(error, OSError) else None
         if reason is None and isinstance(error, PermissionError):
             reason = "permission is denied"
-        if reason is None and isinstance(error, FileNotFoundError):
+        # On a disk someone has taken the file away, and it can be written again.
+        if reason is None and isinstance(error, FileNotFoundError) and not self._is_local:
             reason = "the bucket or the folder isn't there"
         if reason is None:
             return SparkDanceStorageError(f"{self.uri_of(name)} can't be {verb} at the moment ({said}).")

@@ -19,7 +19,21 @@ def test_a_plain_name_stays_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc/passwd", "/root", "..", ".", ".hidden", "a/b", "a\\b", "茶", "tea time", "a\0b", "-rf", "x" * 500, "\ud800"],
+    [
+        "../../etc/passwd",
+        "/root",
+        "..",
+        ".",
+        ".hidden",
+        "a/b",
+        "a\\b",
+        "茶",
+        "tea time",
+        "a\0b",
+        "-rf",
+        "x" * 500,
+        "\ud800",
+    ],
 )
 def test_what_can_not_stand_in_a_path_is_replaced(name: str) -> None:
     assert FILE_NAME.fullmatch(safe(name))

@@ -11,7 +11,20 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_spark.media.errors import SparkDanceStorageError, SparkDanceStorageRefusedError
 from airflow_provider_spark.media.storage import Storage
-from tests.s3 import BUCKET, S3Server, s3_server  # noqa: F401
+from tests.s3 import BUCKET, S3Server
+
+
+def write(storage: Storage, *pieces: bytes, end: type[BaseException] | None = None) -> None:
+    """Write a clip, or break off."""
+    with storage.new_file("clip.mp4", "video/mp4") as file:
+        for piece in pieces:
+            file.write(piece)
+        if end is not None:
+            raise end
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 class TestANewFile:
@@ -21,16 +34,15 @@ class TestANewFile:
             file.write(b"abc")
             assert not (tmp_path / "a/b/clip.mp4").exists()
             file.write(memoryview(b"def"))
-        assert os.listdir(tmp_path / "a/b") == ["clip.mp4"]
+        assert names(tmp_path / "a/b") == ["clip.mp4"]
         assert storage.read("clip.mp4") == b"abcdef"
         assert storage.size("clip.mp4") == 6
 
     def test_leaves_nothing_where_its_writing_ends_badly(self, tmp_path: Path) -> None:
         storage = Storage(str(tmp_path))
-        with pytest.raises(KeyboardInterrupt), storage.new_file("clip.mp4", "video/mp4") as file:
-            file.write(b"abc")
-            raise KeyboardInterrupt
-        assert os.listdir(tmp_path) == []
+        with pytest.raises(KeyboardInterrupt):
+            write(storage, b"abc", end=KeyboardInterrupt)
+        assert names(tmp_path) == []
 
     def test_takes_the_place_of_an_older_one(self, tmp_path: Path) -> None:
         storage = Storage(f"file://{tmp_path}")
@@ -63,7 +75,15 @@ class TestWhatKilledTriesHaveLeft:
         for name in ("clip.mp4", "clip.mp4.1a2b3c4d.part", "clip.mp4.txt", "other.mp4.1a2b3c4d.part"):
             (tmp_path / name).touch()
         Storage(str(tmp_path)).sweep("clip.mp4")
-        assert sorted(os.listdir(tmp_path)) == ["clip.mp4", "clip.mp4.txt", "other.mp4.1a2b3c4d.part"]
+        assert names(tmp_path) == ["clip.mp4", "clip.mp4.txt", "other.mp4.1a2b3c4d.part"]
+
+    def test_is_not_what_someone_is_writing_at_this_moment(self, tmp_path: Path) -> None:
+        storage = Storage(str(tmp_path))
+        with storage.new_file("clip.mp4", "video/mp4") as file:
+            file.write(b"abc")
+            with file.read_back():
+                storage.sweep("clip.mp4")
+        assert storage.read("clip.mp4") == b"abc"
 
     def test_is_no_matter_where_the_folder_is_gone(self, tmp_path: Path) -> None:
         Storage(f"{tmp_path}/gone").sweep("clip.mp4")
@@ -105,25 +125,18 @@ class TestADiskThatTakesNothing:
         full = Filling(number, room=10)
         full.put_on(monkeypatch)
         storage = Storage(str(tmp_path))
-        with (
-            pytest.raises(SparkDanceStorageRefusedError, match=words) as failure,
-            storage.new_file("clip.mp4", "video/mp4") as file,
-        ):
-            for _ in range(10):
-                file.write(b"abcd")
+        with pytest.raises(SparkDanceStorageRefusedError, match=words) as failure:
+            write(storage, *[b"abcd"] * 10)
         assert f"{tmp_path}/clip.mp4" in str(failure.value)
-        assert os.listdir(tmp_path) == []
+        assert names(tmp_path) == []
 
     def test_that_fails_when_the_file_is_closed_is_told_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         Filling(errno.ENOSPC, room=0, on="close").put_on(monkeypatch)
-        with (
-            pytest.raises(SparkDanceStorageRefusedError, match="no room left"),
-            Storage(str(tmp_path)).new_file("clip.mp4", "video/mp4") as file,
-        ):
-            file.write(b"abcd")
-        assert os.listdir(tmp_path) == []
+        with pytest.raises(SparkDanceStorageRefusedError, match="no room left"):
+            write(Storage(str(tmp_path)), b"abcd")
+        assert names(tmp_path) == []
 
 
 class Filling:
@@ -163,7 +176,7 @@ class Filling:
 class TestTheLookBeforeAnOrder:
     def test_finds_nothing_wrong_with_a_folder_that_can_be_made(self, tmp_path: Path) -> None:
         Storage(f"{tmp_path}/a/b/c").check()
-        assert os.listdir(tmp_path) == []
+        assert names(tmp_path) == []
 
     @pytest.mark.parametrize("uri", ["nosuch://bucket/folder", "gs://bucket/folder"])
     def test_finds_a_file_system_that_is_not_there(self, uri: str) -> None:
@@ -189,7 +202,7 @@ class TestOnS3:
             file.write(b"abc")
             with file.read_back() as stored:
                 assert stored.read() == b"abc"
-        assert s3_server.keys() == ["campaign/today/clip.mp4"]
+        assert s3_server.stored() == ["campaign/today/clip.mp4"]
         stored = s3_server.client.get_object(Bucket=BUCKET, Key="campaign/today/clip.mp4")
         assert (stored["ContentType"], stored["Body"].read()) == ("video/mp4", b"abc")
         assert storage.uri_of("clip.mp4") == f"s3://aws_local@{BUCKET}/campaign/today/clip.mp4"
@@ -209,22 +222,15 @@ class TestOnS3:
 
     @pytest.mark.parametrize("size", [10, 20 << 20])
     def test_a_file_whose_writing_ends_badly_leaves_nothing(self, s3_server: S3Server, size: int) -> None:
-        with (
-            pytest.raises(KeyboardInterrupt),
-            Storage(s3_server.url()).new_file("clip.mp4", "video/mp4") as file,
-        ):
-            file.write(bytes(size))
-            raise KeyboardInterrupt
-        assert s3_server.keys() == []
+        with pytest.raises(KeyboardInterrupt):
+            write(Storage(s3_server.url()), bytes(size), end=KeyboardInterrupt)
+        assert s3_server.stored() == []
         assert not s3_server.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
 
     def test_a_bucket_that_is_not_there_is_told_and_not_made(self, s3_server: S3Server) -> None:
         storage = Storage("s3://aws_local@no-such-bucket/clips")
-        with (
-            pytest.raises(SparkDanceStorageRefusedError, match="bucket or the folder"),
-            storage.new_file("clip.mp4", "video/mp4") as file,
-        ):
-            file.write(b"abc")
+        with pytest.raises(SparkDanceStorageRefusedError, match="bucket or the folder"):
+            write(storage, b"abc")
         assert [bucket["Name"] for bucket in s3_server.client.list_buckets()["Buckets"]] == [BUCKET]
 
 
@@ -232,7 +238,7 @@ def test_a_file_system_without_folders_of_its_own_is_written_to_as_it_is(monkeyp
     import airflow.sdk.io.fs as airflow_fs
 
     memory = fsspec.filesystem("memory", skip_instance_cache=True)
-    monkeypatch.setitem(airflow_fs._register_filesystems(), "memory", lambda _: memory)  # type: ignore[index]
+    monkeypatch.setitem(airflow_fs._register_filesystems(), "memory", lambda _: memory)
     storage = Storage("memory://clips")
     with storage.new_file("clip.mp4", "video/mp4") as file:
         file.write(b"abc")
