@@ -2,7 +2,8 @@
 
 The tier ``flex`` costs half and may take hours. No worker waits for it: the tasks are deferred, and the triggerer
 asks ever more rarely. What isn't ready after eight hours is given up by the vendor, and isn't billed. An order whose
-estimate is above ``max_cost_usd`` isn't made.
+estimate is above ``max_cost_usd`` isn't made. The clips go to ``overnight`` in the folder that the Airflow variable
+``film_folder`` names, such as ``s3://aws_default@marketing/films``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def overnight_flex() -> None:
         resolution="480p",
         duration=2,
         max_cost_usd=0.05,
+        save_to="{{ var.value.film_folder }}/overnight",
     ).expand(prompt=PROMPTS)
 
     # It runs whatever became of the clips, and fails with them: else a night without a clip would look like a good one.

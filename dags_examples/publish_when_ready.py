@@ -2,7 +2,8 @@
 
 The first DAG renders the clip of the day and lists an asset among the task's ``outlets``. Once the clip is there,
 Airflow notes an event of that asset, with the render's result in it, and starts the second DAG, which waits for the
-asset and for nothing else. It may be another team's, in another file.
+asset and for nothing else. It may be another team's, in another file. The clips go to ``of_the_day`` in the folder that
+the Airflow variable ``film_folder`` names, such as ``s3://aws_default@marketing/films``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def clip_of_the_day() -> None:
         prompt="The tea of the day is poured into a glass cup, macro, morning light",
         resolution="480p",
         duration=2,
+        save_to="{{ var.value.film_folder }}/of_the_day",
         outlets=[CLIP],
     )
 
@@ -51,7 +53,7 @@ def publish_when_ready() -> None:
     @task
     def publish(triggering_asset_events: Any = None) -> dict[str, Any]:
         clip = triggering_asset_events[CLIP][-1].extra
-        print(f"Publishing {clip['generation_id']}: {clip['video_path'] or clip['video_url']}")  # noqa: T201 - to the log
+        print(f"Publishing {clip['generation_id']}: {clip['video_path']}")  # noqa: T201 - to the log
         return dict(clip)
 
     publish()

@@ -184,6 +184,7 @@ def test_the_night_costs_half_and_is_summed_up_in_the_morning(
     run = run_of("overnight_flex")
     assert run.state == "success", run.states()
     clips = [run.xcom("render", index) for index in range(2)]
+    assert [frames_of(clip["video_path"]) for clip in clips] == [48, 48]
     assert run.xcom("bill") == pytest.approx(sum(clip["cost_usd"] for clip in clips))
     assert clips[0]["cost_usd"] == pytest.approx(864 * 480 * 48 / 1024 * 1.25 / 1_000_000)
     (order,) = orders(emulator, "A lighthouse turns")
@@ -194,4 +195,5 @@ def test_the_dag_that_waits_for_the_asset_gets_the_result_in_its_event(run_of: C
     rendered, published = run_of("clip_of_the_day"), run_of("publish_when_ready")
     assert (rendered.state, published.state) == ("success", "success")
     assert published.xcom("publish") == rendered.xcom("render")
-    assert rendered.xcom("render")["generation_id"] in published.log("publish")
+    assert rendered.xcom("render")["video_path"] in published.log("publish")
+    assert frames_of(published.xcom("publish")["video_path"]) == 48
