@@ -22,7 +22,16 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Spark Dance", "python-modules": ["airflow_provider_spark.hooks.spark_dance"]},
         ],
         "operators": [
-            {"integration-name": "Spark Dance", "python-modules": ["airflow_provider_spark.operators.spark_dance"]},
+            {
+                "integration-name": "Spark Dance",
+                "python-modules": [
+                    "airflow_provider_spark.operators.spark_dance",
+                    "airflow_provider_spark.operators.batch",
+                    "airflow_provider_spark.operators.download",
+                    "airflow_provider_spark.operators.film",
+                    "airflow_provider_spark.operators.storyboard",
+                ],
+            },
         ],
         "triggers": [
             {"integration-name": "Spark Dance", "python-modules": ["airflow_provider_spark.triggers.spark_dance"]},
@@ -72,6 +81,12 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "Ledger folder",
                         "description": "Where orders are recorded so that no retry pays twice, beside Airflow's own "
                         "task state store (3.3 and later): e.g. s3://aws_default@bucket/folder.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "save_to": {
+                        "label": "Folder for finished videos",
+                        "description": "Where tasks that name none keep the video, its last frame and a manifest: e.g. "
+                        "s3://aws_default@bucket/folder. Empty: nowhere, and the vendor's URLs end within a day.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "verify": {

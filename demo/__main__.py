@@ -22,7 +22,7 @@ from demo.processes import Server, is_port_free, python_module
 
 CHECKOUT = Path(__file__).parent.parent
 DAG_ID = "daily_campaign"
-RENDER_TASK, LAST_TASK = "render", "manifest"
+LAST_TASK = "summary"
 API_KEY = "emulator-key"
 # Long enough to watch: the emulator could be done before Airflow has shown the task as waiting.
 RENDER_SECONDS = 15
@@ -88,10 +88,10 @@ def _demo(options: argparse.Namespace, home: Path, display: Display) -> None:
         airflow.call("PATCH", f"dags/{DAG_ID}", json={"is_paused": True})
         if state != "success":
             raise DemoError(f"the run ended as {state!r}.\n{_failures(airflow, run_id)}")
-        clips = json.loads(Path(airflow.xcom(DAG_ID, run_id, LAST_TASK)).read_text())
+        clips = airflow.xcom(DAG_ID, run_id, LAST_TASK)
         stats = httpx.get(f"{emulator_url}/_emulator/stats", trust_env=False).json()
         display.show(results_table(clips, billed_usd=float(stats["billed_usd"])))
-        display.say(f"The MP4 files and their manifest: {Path(clips[0]['video_path']).parent}")
+        display.say(f"The MP4 files, last frames and manifests: {Path(clips[0]['video_path']).parent}")
         if options.stay:
             display.say(
                 f"Airflow stays open at {airflow.url}/dags/{DAG_ID} (user {USER}, password {airflow.password})."

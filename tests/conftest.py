@@ -16,6 +16,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+from tests.s3 import one_s3_server as one_s3_server
+from tests.s3 import s3_server as s3_server
+
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[name]
 HOME = tempfile.mkdtemp(prefix="spark-dance-tests-")

@@ -58,6 +58,11 @@ class S3Server:
         client = self.client()
         return {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in self.keys()}
 
+    def put(self, key: str, data: bytes) -> str:
+        """Store an object, and return where it lies, as Airflow names it."""
+        self.client().put_object(Bucket=BUCKET, Key=key, Body=data)
+        return s3_path(key)
+
     def clean(self) -> None:
         """Remove all objects."""
         for key in self.keys():
@@ -93,9 +98,20 @@ def running_s3() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+def one_s3_server() -> Iterator[S3Server]:
     """Yield a server whose connection this process has; one for all tests, as Airflow keeps a connection's client."""
     with running_s3() as s3, pytest.MonkeyPatch.context() as patch:
+        # What the machine knows of Amazon has no say here.
+        for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         for name, value in s3.env.items():
             patch.setenv(name, value)
         yield s3
+
+
+@pytest.fixture
+def s3_server(one_s3_server: S3Server) -> S3Server:
+    """Yield the server with an empty bucket."""
+    one_s3_server.clean()
+    return one_s3_server

@@ -70,11 +70,7 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether the vendor is on this machine, as the emulator is: then no proxy of the environment is used."""
-        host = urlsplit(self.base_url).hostname or ""
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        return is_loopback(self.base_url)
 
     def scrub(self, text: str, limit: int = 300) -> str:
         """Text of a stranger on one line, without the key and the proxy's credentials."""
@@ -95,6 +91,15 @@ class Endpoint:
             raise SparkDanceConfigurationError(
                 f"verify must be true, false or the path of a certificate bundle: {clean(str(error))}"
             ) from None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @cache

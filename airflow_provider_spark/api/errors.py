@@ -183,6 +183,12 @@ class SparkDanceRequestError(SparkDanceError, ValueError):
     """Each broken limit on a line: the field, its value, the limit. Empty where the vendor found the fault."""
 
 
+class SparkDancePictureUnavailableError(SparkDanceError):
+    """A first or last frame can't be read at the moment, though it may be there: nothing was sent."""
+
+    may_repeat = True
+
+
 class SparkDanceAuthenticationError(SparkDanceError):
     """The vendor doesn't take the API key."""
 

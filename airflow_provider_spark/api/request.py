@@ -256,6 +256,19 @@ class VideoRequest(_Strict):
         given = {name: value for name, value in parameters.items() if value is not None}
         return cls._checked({"content": content, **given}, names)
 
+    def with_pictures(self, pictures: Mapping[str, str]) -> Self:
+        """Return the order with other pictures, URLs or data URIs by `first_frame` and `last_frame`, for those it has.
+
+        Raises SparkDanceRequestError.
+        """
+        params, names = self.params(), []
+        for item in params["content"]:
+            name = (item.get("role") or "first_frame") if item["type"] == "image_url" else "prompt"
+            names.append(name)
+            if name in pictures:
+                item["image_url"] = {"url": pictures[name]}
+        return self._checked(params, names)
+
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Read the vendor's own form, `input[0].params`; as `model_validate`, but raises SparkDanceRequestError."""

@@ -40,6 +40,11 @@ def is_data_uri(text: str) -> bool:
     return text.lstrip()[:5].lower() == "data:"
 
 
+def means_web_url(text: str) -> bool:
+    """Whether this wants to be an http or https URL, well formed or not."""
+    return text.lstrip()[:8].lower().startswith(("http://", "https://"))
+
+
 def show_url(url: str) -> str:
     """Show a URL without its credentials, query and fragment; of a data URI the type, the size and a checksum."""
     if is_data_uri(url):

@@ -13,7 +13,8 @@
 - `slow`: the good reply, `seconds` of real time late;
 - on a submit also `moderate`; `server_error` and `garbage` take `accepted`, whether the order is taken all the same
   (by default not, and taken);
-- on a download also `truncate` (a short file under a Content-Length to match) and `expire` (the URL is no longer good);
+- on a download also `truncate` (a short file under a Content-Length to match), `expire` (the URL is no longer good),
+  `page` (200 with an HTML page), `redirect` (to a `location`) and `trickle` (a hundred bytes every so many `seconds`);
 - on a render, for the next orders accepted, or those whose `prompt` holds a text: `fail` (a `code`, a `message`),
   `moderate`, `stick` (until it expires), `expire` (at once when due; with a `status` word of its own).
 """
@@ -33,7 +34,7 @@ _ANY_CALL: Final = frozenset({"drop_reply", "refuse", "rate_limit", "server_erro
 KINDS: Final[Mapping[str, frozenset[str]]] = {
     "submit": _ANY_CALL | {"vendor_error", "moderate"},
     "poll": _ANY_CALL | {"vendor_error"},
-    "download": _ANY_CALL | {"truncate", "expire"},
+    "download": _ANY_CALL | {"truncate", "expire", "page", "redirect", "trickle"},
     "render": frozenset({"fail", "moderate", "stick", "expire"}),
 }
 """What can go wrong, by where."""
@@ -43,10 +44,18 @@ _TAKES: Final[Mapping[str, frozenset[str]]] = {
     "server_error": frozenset({"http_status"}),
     "vendor_error": frozenset({"code", "message", "http_status"}),
     "slow": frozenset({"seconds"}),
+    "trickle": frozenset({"seconds"}),
+    "redirect": frozenset({"location"}),
     "fail": frozenset({"code", "message"}),
     "expire": frozenset({"status"}),
 }
-_NEEDS: Final[Mapping[str, str]] = {"vendor_error": "code", "fail": "code", "slow": "seconds"}
+_NEEDS: Final[Mapping[str, str]] = {
+    "vendor_error": "code",
+    "fail": "code",
+    "slow": "seconds",
+    "trickle": "seconds",
+    "redirect": "location",
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class Fault:
     http_status: int | None = None
     retry_after: float | str | None = None
     seconds: float = 0.0
+    location: str | None = None
     accepted: bool | None = None
     status: str = "failed"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from airflow_provider_spark.emulator import judge, model
@@ -30,6 +30,7 @@ MAX_BODY: Final = 100 * 1024 * 1024
 
 _INTERNAL_ERROR: Final = "003005095"
 _MODERATED_PROMPT: Final = "InputTextSensitiveContentDetected: the request may contain sensitive content"
+_PAGE: Final = b"<!DOCTYPE html><html><body>Sign in to go on</body></html>"
 _GARBAGE: Final = b'{"id": "sd-\xff\xfe<html>\x00'
 
 
@@ -104,7 +105,7 @@ def create_app(service: Service) -> Starlette:
         fault = service.faults.take("download") if request.method == "GET" else None
         if fault and fault.kind == "refuse":
             return Cut()
-        if fault and fault.kind in ("rate_limit", "server_error"):
+        if fault and fault.kind in ("rate_limit", "server_error", "page", "redirect"):
             return _faulty(fault)
         name = request.path_params["name"]
         now = service.clock.now()
@@ -123,6 +124,10 @@ def create_app(service: Service) -> Starlette:
         if fault and fault.kind == "truncate":
             data = path.read_bytes()
             return Response(data[: len(data) // 2], media_type=media_type)
+        if fault and fault.kind == "trickle":
+            data = path.read_bytes()
+            drops = _drops(data, fault.seconds, service.closing)
+            return StreamingResponse(drops, headers={"Content-Length": str(len(data))}, media_type=media_type)
         reply = FileResponse(path, media_type=media_type)
         return await _spoiled(fault, reply, service.closing) if fault else reply
 
@@ -212,9 +217,22 @@ def _faulty(fault: Fault) -> Response:
         return _error(status, fault.code, fault.message or f"The vendor refuses with {fault.code}")
     if fault.kind == "moderate":
         return _error(400, _INTERNAL_ERROR, _MODERATED_PROMPT)
+    if fault.kind == "page":
+        return Response(_PAGE, media_type="text/html")
+    if fault.kind == "redirect":
+        return Response(status_code=302, headers={"Location": fault.location or ""})
     if fault.kind == "garbage":
         return Response(_GARBAGE, media_type="application/json")
     return Response(status_code=fault.http_status or 502)
+
+
+async def _drops(data: bytes, seconds: float, closing: asyncio.Event) -> AsyncIterator[bytes]:
+    """Give a hundred bytes every so many seconds of real time, until the emulator closes."""
+    for at in range(0, len(data), 100):
+        yield data[at : at + 100]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closing.wait(), seconds)
+            return
 
 
 async def _spoiled(fault: Fault, reply: Response, closing: asyncio.Event) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ T = TypeVar("T")
 LONGEST_SECONDS = 86_400.0
 HIGHEST_PRICE = Decimal(1_000_000)
 HIGHEST_RATE = 10_000.0
+# A result of 4 KB in XCom names three files in it.
+LONGEST_FOLDER = 600
 
 _NAME = re.compile(r"[a-z0-9._-]+")
 
@@ -37,6 +40,7 @@ KNOWN_EXTRAS = frozenset(
         "proxy",
         "allow_http",
         "ledger_path",
+        "save_to",
     }
 )
 
@@ -62,6 +66,8 @@ class Settings:
     """Polls that a triggerer may make with this connection in any second."""
     ledger_path: str | None = None
     """Folder in object storage that keeps the ledger's records and the orders' receipts."""
+    save_to: str | None = None
+    """Folder in object storage that keeps the files of finished videos, where a task names none."""
     unknown_extras: tuple[str, ...] = ()
 
     @property
@@ -106,7 +112,8 @@ class Settings:
                 price_per_million_tokens=read("price_per_million_tokens", _price, default=LIST_PRICE),
                 pace=Pace(floor=floor, ceiling=ceiling),
                 max_requests_per_second=read("max_requests_per_second", _rate, default=DEFAULT_REQUESTS_PER_SECOND),
-                ledger_path=read("ledger_path", _folder, default=None),
+                ledger_path=read("ledger_path", read_folder, default=None),
+                save_to=read("save_to", read_folder, default=None),
                 unknown_extras=tuple(sorted(set(extra) - KNOWN_EXTRAS)),
             )
         except (ValueError, SparkDanceConfigurationError) as error:
@@ -286,7 +293,11 @@ def _proxy(value: Any) -> str | None:
     return url
 
 
-def _folder(value: Any) -> str | None:
+def read_folder(value: Any) -> str | None:
+    """Return a folder as ``ObjectStoragePath`` takes it, ``None`` for empty text.
+
+    :raises ValueError: it can't be one, or holds a password.
+    """
     path = _text(value)
     if not path:
         return None
@@ -295,6 +306,8 @@ def _folder(value: Any) -> str | None:
         raise ValueError("must not hold a password; name an Airflow connection instead: s3://aws_default@bucket/folder")
     if not separator and not path.startswith("/"):
         raise ValueError("must be a URL such as s3://aws_default@bucket/folder or an absolute path")
+    if len(json.dumps(path)) > LONGEST_FOLDER:
+        raise ValueError(f"must be at most {LONGEST_FOLDER} characters of JSON, as a result holds it three times")
     return path
 
 

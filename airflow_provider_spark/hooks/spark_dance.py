@@ -20,6 +20,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceNotFoundError,
     SparkDanceUnreachableError,
 )
+from airflow_provider_spark.api.text import means_web_url
 from airflow_provider_spark.get_provider_info import get_provider_info
 from airflow_provider_spark.hooks.settings import Settings
 
@@ -122,6 +123,19 @@ class SparkDanceHook(BaseHook):
         from airflow_provider_spark.api.pricing import estimate
 
         return estimate(request, self.settings.price_per_million_tokens)
+
+    def read_frame(self, source: str, *, fit_frames: bool = False) -> str:
+        """Read a picture from a path, object storage or a URL, check it, and return it as a data URI.
+
+        It goes into ``VideoRequest.compose(first_frame=...)``, and shouldn't into a log or an XCom. A URL is fetched
+        without the key; of the connection only ``verify`` counts.
+
+        :raises SparkDanceError: as :func:`~airflow_provider_spark.media.frames.read_frame`.
+        """
+        from airflow_provider_spark.media.frames import read_frame
+
+        verify = self.settings.endpoint.tls() if means_web_url(source) else True
+        return read_frame(source, fit_frames=fit_frames, verify=verify).data_uri
 
     def test_connection(self) -> tuple[bool, str]:
         """Check host and key without paying: ask for a generation that can't exist."""

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from airflow_provider_spark.ledger.record import Record, SparkDanceLedgerError, unreadable
+from airflow_provider_spark.media.storage import Storage
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
     from airflow_provider_spark.ledger.decision import Attempt
 
 STATE_KEY = "spark_dance_ledger"
-# Where a file appears whole or not at all, and a folder is nothing but the beginning of its name.
-OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 
 
 class Store(Protocol):
@@ -80,44 +76,20 @@ class Folder:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._storage = Storage(path)
 
     def read(self, name: str) -> str | None:
-        """Return a file's text, ``None`` where there is none.
-
-        Neither ``exists()`` nor ``open()`` is asked: fsspec's first answers ``False`` to an outage too, and its
-        second believes a list of the folder that this process may have seen long ago. So does ``cat_file()`` of
-        s3fs, unless it is told where to start.
-        """
-        file = self._file(name)
-        try:
-            content: bytes = file.fs.cat_file(file.path, start=0)
-        except FileNotFoundError:
-            return None
-        return content.decode()
+        """Return a file's text, ``None`` where there certainly is none."""
+        content = self._storage.read(name)
+        return None if content is None else content.decode()
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a file, so that a reader finds the old text or the new one, never a part."""
-        file = self._file(name)
-        data = json.dumps(content, ensure_ascii=False, indent=1).encode()
-        if file.protocol in OBJECT_STORES:
-            # No folder is made: for that, a bucket that isn't there would be made, or had to be looked for.
-            file.fs.pipe_file(file.path, data)
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
-        part.write_bytes(data)
-        part.rename(file)
+        self._storage.write(name, content)
 
     def show(self, name: str) -> str:
         """Return what to call a file in a message."""
-        return f"{self._path.rstrip('/')}/{name}"
-
-    def _file(self, name: str) -> ObjectStoragePath:
-        # It costs an import of fsspec, which a DAG file needn't pay.
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        return ObjectStoragePath(self._path) / name
+        return self._storage.uri_of(name)
 
 
 class FolderStore:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from airflow_provider_spark.api.errors import SparkDanceRequestError
+from airflow_provider_spark.operators.pictures import Pictures
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.request import VideoRequest
@@ -38,7 +39,9 @@ class Job:
     """One clip.
 
     :param checked: the request as the task's author wrote it, or what is wrong with it: a retry may find
-        that its template renders to nonsense by now, and still take up what was paid for.
+        that its template renders to nonsense by now, and still take up what was paid for. A picture that has to be
+        read is not in it yet.
+    :param pictures: the frames, of which those are still to be read.
     :param seed: what goes out in place of the author's seed.
     :param resubmits: how many orders for it the vendor's moderation has refused so far.
     """
@@ -46,12 +49,13 @@ class Job:
     checked: VideoRequest | SparkDanceRequestError
     terms: Terms
     waiting: Waiting
+    pictures: Pictures = field(default_factory=Pictures)
     seed: int | None = None
     resubmits: int = 0
 
     @property
     def asked(self) -> VideoRequest:
-        """The request as the task's author wrote it.
+        """The request as the task's author wrote it, but for the pictures that have to be read.
 
         :raises SparkDanceRequestError: it breaks a documented limit.
         """
@@ -59,13 +63,12 @@ class Job:
             raise self.checked
         return self.checked
 
-    @property
-    def request(self) -> VideoRequest:
-        """The request as it goes out.
+    def outgoing(self, complete: VideoRequest) -> VideoRequest:
+        """Return the request as it goes out.
 
-        :raises SparkDanceRequestError: it breaks a documented limit.
+        :param complete: what was asked, with all pictures.
         """
-        return self.asked if self.seed is None else self.asked.model_copy(update={"seed": self.seed})
+        return complete if self.seed is None else complete.model_copy(update={"seed": self.seed})
 
     def reseeded(self, *, resubmits: int) -> Job:
         """Return the job with another seed, since the same one would give a similar video."""

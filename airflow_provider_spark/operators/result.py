@@ -48,38 +48,57 @@ class VideoResult(TypedDict):
     height: int | None
     seed: int | None
     cost_usd: float | None
-    estimated_cost_usd: float
+    estimated_cost_usd: float | None
     discount: float | None
-    submitted_at: str
+    submitted_at: str | None
     completed_at: str | None
     elapsed_seconds: float | None
     metadata: dict[str, Any] | None
 
 
-def result_of(generation: Generation, order: Order, *, map_index: int, now: float) -> VideoResult:
-    """Return the result of a generation that was ordered so.
+class Paths(TypedDict):
+    """Where a generation's files were kept: URIs that ``ObjectStoragePath`` takes."""
 
+    video_path: str | None
+    last_frame_path: str | None
+    manifest_path: str | None
+
+
+NOWHERE: Final[Paths] = {"video_path": None, "last_frame_path": None, "manifest_path": None}
+
+
+def result_of(
+    generation: Generation, order: Order | None, *, map_index: int, now: float, paths: Paths = NOWHERE
+) -> VideoResult:
+    """Return the result of a generation.
+
+    :param order: how it was ordered; ``None`` where that was done elsewhere.
     :param now: Unix seconds; taken as the end of a completed generation where the vendor doesn't tell it.
+    :param paths: where its files were kept.
     """
     completed_at = None
     if generation.is_terminal:
         completed_at = generation.completed_at or now
-    resolution = generation.resolution or order.resolution
-    ratio = generation.ratio or (order.ratio if order.ratio != "adaptive" else None)
+    resolution, ratio = generation.resolution, generation.ratio
+    width = height = frames = seed = None
+    submitted_at = generation.created_at
+    if order is not None:
+        resolution = resolution or order.resolution
+        ratio = ratio or (order.ratio if order.ratio != "adaptive" else None)
+        width, height, frames, seed = order.width, order.height, order.frames, order.seed
+        submitted_at = order.submitted_at
     size = next((of[r] for name, of in PIXELS.items() if name == resolution for r in of if r == ratio), None)
-    width, height = size or (order.width, order.height)
-    duration = order.frames / FPS if order.frames else generation.duration
+    width, height = size or (width, height)
     result = VideoResult(
-        generation_id=order.generation_id,
+        # Only a reply that was asked for by its id may lack it.
+        generation_id=order.generation_id if order is not None else str(generation.id),
         map_index=map_index,
         status=generation.status,
         model=generation.model or MODEL,
         video_url=generation.video_url,
         last_frame_url=generation.last_frame_url,
-        video_path=None,
-        last_frame_path=None,
-        manifest_path=None,
-        duration=duration,
+        **paths,
+        duration=frames / FPS if frames else generation.duration,
         resolution=resolution,
         ratio=ratio,
         fps=round(generation.fps) if generation.fps is not None else FPS,
@@ -87,13 +106,13 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
         width=width,
         height=height,
         # -1 is how the vendor says that it chose one, not the one that it chose.
-        seed=order.seed if generation.seed is None or generation.seed < 0 else generation.seed,
+        seed=seed if generation.seed is None or generation.seed < 0 else generation.seed,
         cost_usd=float(generation.cost) if generation.cost is not None else None,
-        estimated_cost_usd=order.estimated_cost_usd,
+        estimated_cost_usd=order.estimated_cost_usd if order is not None else None,
         discount=generation.discount,
-        submitted_at=iso(order.submitted_at),
+        submitted_at=iso(submitted_at) if submitted_at is not None else None,
         completed_at=iso(completed_at) if completed_at is not None else None,
-        elapsed_seconds=round(max(0.0, completed_at - order.submitted_at), 3) if completed_at is not None else None,
+        elapsed_seconds=_elapsed(submitted_at, completed_at),
         metadata=generation.metadata,
     )
     for name in SPARE:
@@ -101,6 +120,12 @@ def result_of(generation: Generation, order: Order, *, map_index: int, now: floa
             break
         result[name] = None
     return result
+
+
+def _elapsed(submitted_at: float | None, completed_at: float | None) -> float | None:
+    if submitted_at is None or completed_at is None:
+        return None
+    return round(max(0.0, completed_at - submitted_at), 3)
 
 
 def to_the_second(seconds: float) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_provider_spark.api.errors import SparkDanceRequestError
 from airflow_provider_spark.api.text import is_data_uri, show
+from airflow_provider_spark.hooks.settings import read_folder
 
 # Ten years: a slip of the keyboard beyond it would come out when the order is paid, as a time that overflows.
 LONGEST_SECONDS = 10 * 366 * 86_400.0
@@ -29,7 +30,7 @@ def text(field: str, value: Any) -> str | None:
 
     :raises SparkDanceRequestError: the value isn't text.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     if not isinstance(value, str):
         raise _refusal(field, value, "text")
@@ -41,7 +42,7 @@ def integer(field: str, value: Any) -> int | None:
 
     :raises SparkDanceRequestError: the value is neither a whole number nor the text of one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value.strip())  # int() itself strips less than strip()
@@ -55,7 +56,7 @@ def boolean(field: str, value: Any) -> bool | None:
 
     :raises SparkDanceRequestError: the value is neither a boolean nor the text of one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     if isinstance(value, str) and (known := _BOOLEANS.get(value.strip().lower())) is not None:
         return known
@@ -69,7 +70,7 @@ def seconds(field: str, value: Any) -> float | None:
 
     :raises SparkDanceRequestError: the value isn't one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     number = math.nan
     if isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -85,7 +86,7 @@ def usd(field: str, value: Any) -> Decimal | None:
 
     :raises SparkDanceRequestError: the value isn't one.
     """
-    if _is_unset(value):
+    if is_unset(value):
         return None
     amount = Decimal("NaN")
     if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
@@ -109,8 +110,20 @@ def choice(field: str, value: Any, choices: Sequence[str]) -> str:
     return chosen
 
 
+def folder(field: str, value: Any) -> str | None:
+    """Return a folder in object storage.
+
+    :raises SparkDanceRequestError: the value can't be one, or holds a password.
+    """
+    path = text(field, value)
+    try:
+        return None if path is None else read_folder(path)
+    except ValueError as error:
+        raise SparkDanceRequestError(f"{field} {error}.") from None
+
+
 def picture_url(field: str, value: Any) -> str | None:
-    """Return a frame's URL.
+    """Return a frame's URL or path.
 
     :raises SparkDanceRequestError: the value isn't text, or is a data URI, which Airflow would
         store among the rendered fields.
@@ -119,12 +132,14 @@ def picture_url(field: str, value: Any) -> str | None:
     if url is not None and is_data_uri(url):
         raise SparkDanceRequestError(
             f"{field} is a data URI of {len(url):,} characters. An operator's fields are stored and shown by Airflow, "
-            "so pictures go in as a URL; from your own code SparkDanceHook.submit(VideoRequest) takes a data URI."
+            "so pictures go in as a URL or a file; from your own code SparkDanceHook.submit(VideoRequest) takes a data "
+            "URI."
         )
     return url
 
 
-def _is_unset(value: Any) -> bool:
+def is_unset(value: Any) -> bool:
+    """Whether a value means that nothing was set."""
     return value is None or (isinstance(value, str) and value.strip() in {"", "None"})
 
 

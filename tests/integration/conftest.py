@@ -18,6 +18,11 @@ from tests.integration.redirecting_host import RedirectingHost, redirecting_host
 
 KEY = "sk-integration-5f0c1d7e9a"
 DAGS = Path(__file__).parent / "dags"
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+BUNDLES = [
+    {"name": name, "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(path)}}
+    for name, path in (("tests", DAGS), ("examples", EXAMPLES))
+]
 # A task that defers for less than about six seconds can lose a race inside Airflow: its worker
 # reports the deferral up to five seconds late.
 RENDER_SECONDS = 8.0
@@ -75,10 +80,17 @@ def metrics() -> Iterator[Metrics]:
 
 
 @pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders that the examples read from and write to."""
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="session")
 def airflow(
     emulator: RunningEmulator,
     wrong_host: RedirectingHost,
     metrics: Metrics,
+    storage: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalAirflow]:
     authority = emulator.base_url.removeprefix("http://")
@@ -101,6 +113,9 @@ def airflow(
         "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port),
         "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",  # so that tags are shown
     }
+    env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(BUNDLES)
+    for variable in ("CATALOGUE_FOLDER", "FILM_FOLDER"):
+        env[f"AIRFLOW_VAR_{variable}"] = (storage / variable.lower()).as_uri()
     with local_airflow(tmp_path_factory.mktemp("airflow"), DAGS, env=env) as airflow:
         for dag_id in ("one_clip", "catalogue"):
             airflow.unpause(dag_id)

@@ -154,11 +154,11 @@ class ChaosOperator(SparkDanceGenerateVideoOperator):
         if self.state_store == "False":
             context.pop("task_state_store", None)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], order: dict[str, Any] | None = None) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         place = self.prepare_to_die(context)
         if place == "on resuming":
             die()
-        result = super().execute_complete(context, event, order)
+        result = super().execute_complete(context, event, *args, **kwargs)
         if place == "before success":
             die()
         return result

@@ -21,3 +21,24 @@ def flat_picture(kind: str, width: int, height: int) -> bytes:
 
 def data_uri(data: bytes, kind: str = "png") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def turned_picture(kind: str = "jpeg", width: int = 640, height: int = 480, orientation: int = 6) -> bytes:
+    """A picture, red on the left and blue on the right as it is stored, that is meant to be shown turned."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste("blue", (width // 2, 0, width, height))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = BytesIO()
+    image.save(file, kind.upper(), exif=exif)
+    return file.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+def decoded(uri: str) -> bytes:
+    return base64.b64decode(uri.partition(",")[2])

@@ -136,6 +136,7 @@ def test_only_what_cannot_have_ordered_may_be_repeated() -> None:
         "SparkDanceConnectionLookupError",
         "SparkDanceVendorError",
         "SparkDanceUnreachableError",
+        "SparkDancePictureUnavailableError",
     }
 
 

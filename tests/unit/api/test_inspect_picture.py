@@ -2,6 +2,7 @@ import struct
 import zlib
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from airflow_provider_spark.api.picture import FORMATS, MAX_BYTES, Picture, PictureError, inspect_picture
-from tests.unit.api.frame_files import flat_picture, picture
+from tests.unit.api.frame_files import flat_picture, picture, turned_picture
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -84,6 +85,46 @@ def test_no_bytes_raise_anything_but_a_picture_error(noise: bytes, kind: str, at
     whole = SMALL[kind]
     with suppress(PictureError):
         inspect_picture(whole[:at] + noise + whole[at + len(noise) :])
+
+
+@given(st.sampled_from(FORMATS), st.data())
+def test_a_picture_cut_anywhere_is_refused(kind: str, data: st.DataObject) -> None:
+    whole = SMALL[kind]
+    # A GIF may do without its end mark, one byte; of a PNG's the checksum isn't read, four bytes.
+    spare = {"gif": 1, "png": 4}.get(kind, 0)
+    length = data.draw(st.integers(0, len(whole) - spare - 1))
+    with pytest.raises(PictureError):
+        inspect_picture(whole[:length])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("jpeg", {"progressive": True}),
+        ("jpeg", {"restart_marker_blocks": 4}),
+        ("jpeg", {"comment": b"\xff\xd9 no end, only a comment"}),
+        ("webp", {"lossless": True}),
+        ("tiff", {"compression": "tiff_lzw"}),
+        ("tiff", {"compression": "jpeg"}),
+        ("png", {"interlace": 1}),
+    ],
+)
+def test_other_ways_to_write_a_format_are_taken_whole_and_refused_cut(kind: str, options: dict[str, Any]) -> None:
+    data = picture(kind, **options)
+    assert inspect_picture(data).format == kind
+    with pytest.raises(PictureError):
+        inspect_picture(data[: -len(data) // 3])
+
+
+def test_what_follows_a_whole_picture_does_no_harm() -> None:
+    for kind in FORMATS:
+        assert inspect_picture(SMALL[kind] + bytes(100)).format == kind
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
+def test_how_a_picture_is_to_be_turned_is_told(kind: str) -> None:
+    assert inspect_picture(turned_picture(kind, orientation=6)).orientation == 6
+    assert inspect_picture(picture(kind)).orientation == 1
 
 
 SMALL: dict[str, bytes] = {kind: flat_picture(kind, 302, 302) for kind in FORMATS}

@@ -19,10 +19,8 @@ from airflow_provider_spark.ledger.ledger import Ledger
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError, SparkDanceRecordError
 from airflow_provider_spark.ledger.stores import Folder, FolderStore, receipt_name, record_name
 from airflow_provider_spark.operators.receipts import Receipts
-from tests.s3 import BUCKET, CONNECTION, S3Server, s3_path, s3_server
+from tests.s3 import BUCKET, CONNECTION, S3Server, s3_path
 from tests.unit.ledger.helpers import FINGERPRINT, a_record, an_attempt, an_order
-
-__all__ = ["s3_server"]
 
 FOLDER = "spark-dance"
 NAME = record_name(an_attempt())
@@ -33,11 +31,6 @@ from airflow_provider_spark.ledger.stores import Folder, FolderStore
 from tests.unit.ledger.helpers import a_record, an_attempt
 FolderStore(Folder(sys.argv[1]), an_attempt()).write(a_record(sys.argv[2]))
 """
-
-
-@pytest.fixture(autouse=True)
-def empty_bucket(s3_server: S3Server) -> None:
-    s3_server.clean()
 
 
 @pytest.fixture

@@ -84,7 +84,14 @@ RENDERING = {"status": "in_progress"}
 class Hook(SparkDanceHook):
     """A hook whose connection needs no Airflow, and whose client is the vendor itself."""
 
-    def __init__(self, vendor: Vendor, *, ledger_path: str | None = None, conn_id: str = "spark_dance_default") -> None:
+    def __init__(
+        self,
+        vendor: Vendor,
+        *,
+        ledger_path: str | None = None,
+        save_to: str | None = None,
+        conn_id: str = "spark_dance_default",
+    ) -> None:
         super().__init__(conn_id)
         self.vendor = vendor
         self.fixed = Settings(
@@ -92,6 +99,7 @@ class Hook(SparkDanceHook):
             price_per_million_tokens=Decimal("2.50"),
             pace=Pace(floor=0.01, ceiling=0.02),
             ledger_path=ledger_path,
+            save_to=save_to,
         )
 
     @property
@@ -151,6 +159,8 @@ class Task:
     vendor: Vendor = field(default_factory=Vendor)
     store: StateStore | None = field(default_factory=StateStore)
     ledger_path: str | None = None
+    save_to: str | None = None
+    """The connection's."""
     ti: TaskInstance = field(default_factory=TaskInstance)
     loses_kwargs: bool = False
     """Resume without what was deferred with, as ``dag.test()`` does."""
@@ -162,7 +172,7 @@ class Task:
     def operator(self, **parameters: Any) -> SparkDanceGenerateVideoOperator:
         facts: dict[str, Any] = {"task_id": "render", "prompt": "tea", "resolution": "480p", "deferrable": False}
         operator = SparkDanceGenerateVideoOperator(**facts | parameters)
-        operator.hook = Hook(self.vendor, ledger_path=self.ledger_path)
+        operator.hook = Hook(self.vendor, ledger_path=self.ledger_path, save_to=self.save_to)
         return operator
 
     def run(self, operator: SparkDanceGenerateVideoOperator) -> Any:

@@ -180,7 +180,7 @@ class TestItsMoney:
 
     def test_is_estimated_by_the_tier(self) -> None:
         online, flex = (result(order=ordered(service_tier=tier))["estimated_cost_usd"] for tier in ("default", "flex"))
-        assert online == 2 * flex == 0.612
+        assert (online, flex) == (0.612, 0.306)
 
 
 class TestItsTimes:
@@ -200,7 +200,7 @@ class TestItsTimes:
         assert told["elapsed_seconds"] == 90
 
     def test_are_in_utc(self) -> None:
-        moment = datetime.fromisoformat(result()["submitted_at"])
+        moment = datetime.fromisoformat(str(result()["submitted_at"]))
         assert moment == datetime.fromtimestamp(NOON, UTC)
         assert moment.utcoffset() == UTC.utcoffset(None)
 
