@@ -12,12 +12,12 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.s3 import one_s3_server as one_s3_server
+from tests.s3 import s3_server as s3_server
+
 # How busy the machine is decides no test.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
-
-from tests.s3 import one_s3_server as one_s3_server
-from tests.s3 import s3_server as s3_server
 
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[name]

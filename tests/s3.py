@@ -49,14 +49,14 @@ class S3Server:
             aws_secret_access_key=SECRET,
         )
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Return the names of all objects."""
         return [one["Key"] for one in self.client().list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
     def objects(self) -> dict[str, bytes]:
         """Return all objects by their names."""
         client = self.client()
-        return {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in self.keys()}
+        return {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in self.stored()}
 
     def put(self, key: str, data: bytes) -> str:
         """Store an object, and return where it lies, as Airflow names it."""
@@ -65,7 +65,7 @@ class S3Server:
 
     def clean(self) -> None:
         """Remove all objects."""
-        for key in self.keys():
+        for key in self.stored():
             self.client().delete_object(Bucket=BUCKET, Key=key)
 
     def stop(self) -> None:

@@ -81,7 +81,7 @@ def test_what_was_written_last_is_read(store: FolderStore, s3_server: S3Server) 
         store.write(a_record(state))
         assert store.read() == a_record(state)
         assert json.loads(text(s3_server, NAME))["state"] == state
-    assert s3_server.keys() == [f"{FOLDER}/{NAME}"]
+    assert s3_server.stored() == [f"{FOLDER}/{NAME}"]
 
 
 def test_a_record_that_another_process_has_written_is_seen(store: FolderStore, s3_server: S3Server) -> None:
@@ -160,4 +160,4 @@ def test_an_orders_receipt_lies_in_the_bucket(s3_server: S3Server) -> None:
     receipts.ended(order, Generation.model_validate({"id": "sd-1", "status": "completed", "usage": {"cost": "0.1215"}}))
     receipt = json.loads(text(s3_server, receipt_name("sd-1", order.submitted_at)))
     assert (receipt["status"], receipt["billed_usd"]) == ("completed", 0.1215)
-    assert s3_server.keys() == [f"{FOLDER}/orders/2027-01-15/080000-sd-1.json"]
+    assert s3_server.stored() == [f"{FOLDER}/orders/2027-01-15/080000-sd-1.json"]

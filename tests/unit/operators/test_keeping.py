@@ -569,11 +569,11 @@ class TestOnS3:
         assert ObjectStoragePath(result["video_path"]).read_bytes() == VIDEO
         kinds = {
             Path(key).suffix: s3_server.client().head_object(Bucket=BUCKET, Key=key)["ContentType"]
-            for key in s3_server.keys()
+            for key in s3_server.stored()
             if key.startswith("campaign/campaign.")
         }
         assert kinds == {".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
-        assert not [key for key in s3_server.keys() if key.endswith(".part")]
+        assert not [key for key in s3_server.stored() if key.endswith(".part")]
         assert task.clear().attempt(save_to=folder, on_existing="reuse") == result
         assert task.orders == 1
 
