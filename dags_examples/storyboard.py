@@ -46,7 +46,7 @@ def storyboard() -> None:
     def premiere(film: dict[str, Any]) -> str:
         return f"{film['duration']} s at {film['film_path']}, for {film['cost_usd']} USD"
 
-    premiere(spot.film.output)  # type: ignore[arg-type, union-attr]
+    premiere(spot.output)  # type: ignore[arg-type]
 
 
 storyboard()

@@ -29,6 +29,7 @@ ON_MISSING = ("succeed", "fail")
 # Characters of what is told of a refused row.
 LONGEST_REFUSAL = 600
 LONGEST_LABEL = 100
+_ENDED = {"refused": "was refused", "skipped": "was skipped", "failed": "has failed"}
 
 
 class SparkDanceBatch(TaskGroup):
@@ -277,7 +278,7 @@ class SparkDanceBatchSummaryOperator(BaseOperator):
             where = row["video_path"] or row["video_url"]
             self.log.info("Row %d%s: generation %s, %s, %s", row["row"], _named(row), row["generation_id"], cost, where)
         else:
-            self.log.warning("Row %d%s is %s: %s", row["row"], _named(row), row["outcome"], row["reason"])
+            self.log.warning("Row %d%s %s: %s", row["row"], _named(row), _ENDED[row["outcome"]], row["reason"])
 
 
 def _rows(rows: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.providers.common.compat.sdk import BaseOperator, TaskGroup
 
+from airflow_provider_spark.api.errors import SparkDanceRequestError
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.operators import plan, values
 from airflow_provider_spark.operators.failures import failing_for_good
@@ -19,7 +20,7 @@ from airflow_provider_spark.operators.shots import Shot, read_shots, render_time
 from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_spark.api.pricing import Estimate
 
@@ -110,6 +111,18 @@ class SparkDanceStoryboard(TaskGroup):
                     spark_dance_conn_id=spark_dance_conn_id,
                     dag=self.dag,
                 )
+
+    @property
+    def output(self) -> XComArg:
+        """The film's result, for the tasks behind it.
+
+        :raises SparkDanceRequestError: the storyboard makes no film.
+        """
+        if self.film is None:
+            raise SparkDanceRequestError(
+                "A storyboard with film=False has no result of its own; take shots[-1].output."
+            )
+        return self.film.output
 
     def _beginning(self, shot: Shot) -> dict[str, Any]:
         if shot.after is None:

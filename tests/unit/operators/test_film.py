@@ -14,9 +14,12 @@ from airflow_provider_spark.emulator import Clock, RunningEmulator, running_emul
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.media.film import SparkDanceFilmError
 from airflow_provider_spark.operators.film import SparkDanceConcatenateVideosOperator
+from tests.s3 import BUCKET, S3Server, s3_server
 from tests.unit.hooks.helpers import CONN_ID, store_connection
 from tests.unit.media.clips import clip, shades
 from tests.unit.operators.test_generate_video import NOON, TaskInstance, context_of
+
+__all__ = ["s3_server"]
 
 
 @pytest.fixture
@@ -154,3 +157,23 @@ def test_without_a_folder_nothing_is_fetched(tmp_path: Path, emulator: RunningEm
 def test_what_is_no_list_of_finished_clips_fails_for_good(tmp_path: Path, clips: Any, told: str) -> None:
     with pytest.raises(AirflowFailException, match=told):
         film(clips, tmp_path).execute(context())
+
+
+def test_a_film_is_made_from_s3_to_s3_and_leaves_nothing_else_there(tmp_path: Path, s3_server: S3Server) -> None:
+    clips = []
+    for number in range(2):
+        s3_server.client.upload_file(str(clip(tmp_path / f"{number}.mp4")), BUCKET, f"clips/{number}.mp4")
+        clips.append(result(number, video_path=s3_server.url(f"clips/{number}.mp4")))
+    told = film(clips, s3_server.url("films"), name="spot").execute(context())
+    (key,) = [key for key in s3_server.stored() if key.startswith("films/")]
+    assert told["film_path"] == s3_server.url(key)
+    stored = s3_server.client.get_object(Bucket=BUCKET, Key=key)
+    assert stored["ContentType"] == "video/mp4"
+    (tmp_path / "film.mp4").write_bytes(stored["Body"].read())
+    assert len(shades(tmp_path / "film.mp4")) == told["frames"] == 58
+
+
+def test_a_stored_clip_that_is_gone_is_named(tmp_path: Path) -> None:
+    gone = result(1, video_path=str(tmp_path / "gone.mp4"))
+    with pytest.raises(SparkDanceError, match=r"gone\.mp4 can't be read \(FileNotFoundError"):
+        film([gone], tmp_path).execute(context())

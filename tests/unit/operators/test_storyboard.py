@@ -57,6 +57,8 @@ class TestItsTasks:
     def test_leave_the_film_away_where_none_is_wanted(self, dag: DAG) -> None:
         board = storyboard(BOAT, SAILS, film=False)
         assert board.film is None
+        with pytest.raises(SparkDanceRequestError, match=r"take shots\[-1\]\.output"):
+            board.output  # noqa: B018
         assert dag.task_ids == ["film.check", "film.shot_01", "film.shot_02"]
 
     def test_can_come_after_and_before_others(self, dag: DAG) -> None:
@@ -67,6 +69,13 @@ class TestItsTasks:
         before >> storyboard(BOAT, SAILS) >> after
         assert dag.get_task("film.check").upstream_task_ids == {"before"}
         assert dag.get_task("after").upstream_task_ids == {"film.film"}
+
+    def test_give_the_films_result_to_those_behind_them(self, dag: DAG) -> None:
+        @task
+        def premiere(film: Any) -> None: ...
+
+        premiere(storyboard(BOAT, SAILS).output)
+        assert dag.get_task("premiere").upstream_task_ids == {"film.film"}
 
     def test_survive_the_serialization_of_their_dag(self, dag: DAG) -> None:
         storyboard(BOAT, SAILS)
