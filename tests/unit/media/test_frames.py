@@ -128,13 +128,13 @@ class TestWhereItLies:
     )
     def test_must_be_open_to_the_task(self, fault: Exception, told: str, faults: list[Exception]) -> None:
         faults.append(fault)
-        assert re.search(told, refusal_of("memory://frames/a.png"))
+        assert re.search(told, refusal_of("memory://faulty@frames/a.png"))
 
     @pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), TimeoutError(), RuntimeError("503 Slow down")])
     def test_may_be_out_of_reach_for_a_while(self, fault: Exception, faults: list[Exception]) -> None:
         faults.append(fault)
         with pytest.raises(SparkDancePictureUnavailableError, match="can't be read at the moment"):
-            read_frame("memory://frames/a.png")
+            read_frame("memory://faulty@frames/a.png")
 
     @pytest.mark.parametrize("source", ["nosuch://bucket/key", "gs-typo://x/y.png", "a\0b.png"])
     def test_must_be_an_address_that_can_be_understood(self, source: str) -> None:
@@ -221,7 +221,7 @@ class TestLimits:
 
 @pytest.fixture(scope="module")
 def storage() -> list[Exception]:
-    """What a storage called memory raises when a file is opened there; Airflow keeps the first of that name."""
+    """What a storage raises when a file is opened there; it has a connection of its own, since Airflow keeps it."""
     raised: list[Exception] = []
 
     class Storage(MemoryFileSystem):  # type: ignore[misc]
@@ -230,7 +230,7 @@ def storage() -> list[Exception]:
         def open(self, *_: object, **__: object) -> NoReturn:
             raise raised[0]
 
-    attach("memory", fs=Storage())
+    attach("memory", conn_id="faulty", fs=Storage())
     return raised
 
 
