@@ -36,7 +36,9 @@ except ImportError:  # Airflow 3.1
     from airflow.exceptions import TaskDeferralError, TaskDeferralTimeout  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from pathlib import PurePath
+
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_spark.api.generation import Generation
     from airflow_provider_spark.operators.desk import Desk, Placed
@@ -146,8 +148,8 @@ class SparkDanceGenerateVideoOperator(BaseOperator):
         self,
         *,
         prompt: str | None = None,
-        first_frame: str | Mapping[str, Any] | None = None,
-        last_frame: str | Mapping[str, Any] | None = None,
+        first_frame: str | Mapping[str, Any] | PurePath | XComArg | None = None,
+        last_frame: str | Mapping[str, Any] | PurePath | XComArg | None = None,
         resolution: str | None = None,
         ratio: str | None = None,
         duration: int | str | None = None,

@@ -288,5 +288,5 @@ def test_the_output_of_another_task_is_its_result() -> None:
         closing = SparkDanceGenerateVideoOperator(task_id="closing", first_frame=opening.output)
     assert closing.upstream_task_ids == {"opening"}
     ti: Any = Instance()
-    closing.render_template_fields({"ti": ti, "expanded_ti_count": None})  # type: ignore[typeddict-item]
+    closing.render_template_fields({"ti": ti, "expanded_ti_count": None})
     assert frame_source("first_frame", closing.first_frame) == URL
