@@ -226,13 +226,13 @@ class Desk:
         return decision
 
     def _complete(self, job: Job) -> VideoRequest:
-        if not job.pictures.unread and not job.pictures.urls:
-            return job.asked
-        read = job.pictures.read(tls=self._hook.settings.endpoint.tls, log=self._log)
-        return job.asked.with_pictures(read) if read else job.asked
+        asked, pictures = job.asked, job.pictures  # what breaks another limit needn't have its pictures read
+        if not pictures.urls:
+            return asked
+        read = pictures.read(tls=self._hook.settings.endpoint.tls, log=self._log)
+        return asked.with_pictures(read) if read else asked
 
     def _completed(self, job: Job) -> VideoRequest:
-        job.asked  # noqa: B018 - what breaks a limit needn't have its pictures read
         sleep = partial(self._interruption.sleep, outcome=_NOTHING_ORDERED)
         return in_place(self._log, sleep)(self._complete, job)
 

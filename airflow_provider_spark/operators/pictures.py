@@ -80,7 +80,7 @@ class Pictures:
             frame = read_frame(source, fit_frames=self.fit, name=name, verify=verify)
             picture = frame.picture
             log.info(
-                "%s (%s) is sent along: %s, %d x %d px, %s bytes.",
+                "%s (%s) is read here: %s, %d x %d px, %s bytes.",
                 name,
                 show_source(source),
                 picture.format,

@@ -30,7 +30,9 @@ from airflow_provider_spark.polling.wait import GaveUp, Settled
 from airflow_provider_spark.triggers.events import from_event
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from pathlib import PurePath
+
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_spark.operators.desk import Desk
 
@@ -150,8 +152,8 @@ class SparkDanceGenerateVideoOperator(SparkDanceWaitingOperator):
         self,
         *,
         prompt: str | None = None,
-        first_frame: str | Mapping[str, Any] | None = None,
-        last_frame: str | Mapping[str, Any] | None = None,
+        first_frame: str | Mapping[str, Any] | PurePath | XComArg | None = None,
+        last_frame: str | Mapping[str, Any] | PurePath | XComArg | None = None,
         resolution: str | None = None,
         ratio: str | None = None,
         duration: int | str | None = None,

@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, ObjectStoragePath
 
 from airflow_provider_spark.api.errors import SparkDancePictureUnavailableError, SparkDanceRequestError
 from airflow_provider_spark.api.picture import Picture
 from airflow_provider_spark.operators import in_place, interruption
 from airflow_provider_spark.operators.pictures import frame_source
+from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
 from tests.unit.api.frame_files import data_uri, decoded, flat_picture, opened, picture, turned_picture
 from tests.unit.hooks.helpers import deaf_port, every_text_of, stranger
 from tests.unit.operators.paying import MODERATED, RENDERING, Task, Vendor, completed, killed
@@ -274,3 +275,18 @@ class TestAPaidRender:
         with pytest.raises(AirflowFailException, match="isn't there"):
             task.clear().attempt(first_frame=str(frame))
         assert task.orders == 1
+
+
+def test_the_output_of_another_task_is_its_result() -> None:
+    class Instance:
+        def xcom_pull(self, *, task_ids: str, **_: Any) -> Any:
+            assert task_ids == "opening"
+            return RESULT
+
+    with DAG("shots", schedule=None):
+        opening = SparkDanceGenerateVideoOperator(task_id="opening", prompt="tea", return_last_frame=True)
+        closing = SparkDanceGenerateVideoOperator(task_id="closing", first_frame=opening.output)
+    assert closing.upstream_task_ids == {"opening"}
+    ti: Any = Instance()
+    closing.render_template_fields({"ti": ti, "expanded_ti_count": None})
+    assert frame_source("first_frame", closing.first_frame) == URL
