@@ -138,7 +138,7 @@ def main() -> None:
     else:
         compare(30, arguments.rounds)
         compare(256, arguments.rounds)
-        compare(1024, 1)
+        compare(1024, 5)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,8 @@ def _fits(name: str, value: object) -> bool:
         return number and isinstance(value, int) and 200 <= value <= 599
     if name == "retry_after":
         return number or (isinstance(value, str) and value.isascii() and value.isprintable())
+    if name == "location":
+        return isinstance(value, str) and value.isascii() and value.isprintable()
     if name == "accepted":
         return isinstance(value, bool)
     return isinstance(value, str) and bool(value)

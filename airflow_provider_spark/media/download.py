@@ -196,5 +196,8 @@ def _tls(verify: bool | str) -> ssl.SSLContext:
     context = httpx.create_ssl_context(verify=verify is not False)
     if isinstance(verify, str):
         is_folder = Path(verify).is_dir()
-        context.load_verify_locations(cafile=None if is_folder else verify, capath=verify if is_folder else None)
+        try:
+            context.load_verify_locations(cafile=None if is_folder else verify, capath=verify if is_folder else None)
+        except OSError as error:
+            raise SparkDanceConfigurationError(f"The certificates in verify can't be read: {error}") from None
     return context

@@ -190,9 +190,26 @@ def test_a_download_can_be_short_slow_refused_or_garbage(vendor: Vendor) -> None
     assert httpx.get(url).status_code == 502
     vendor.arm(on="download", kind="expire")
     assert httpx.get(url).status_code == 403
+    vendor.arm(on="download", kind="page")
+    page = httpx.get(url)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    vendor.arm(on="download", kind="redirect", location="/elsewhere.png")
+    assert httpx.get(url).headers["location"] == "/elsewhere.png"
     vendor.arm(on="download", kind="refuse")
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(url)
+
+
+def test_a_download_can_trickle_and_does_not_keep_an_emulator_from_closing() -> None:
+    with running_emulator(render_seconds=0) as emulator:
+        vendor = Vendor(emulator)
+        url = vendor.finished(frames=29, return_last_frame=True)["output"][0]["content"][1]["url"]
+        whole = httpx.get(url).content
+        vendor.arm(on="download", kind="trickle", seconds=3600)
+        with httpx.stream("GET", url) as reply:
+            assert int(reply.headers["content-length"]) == len(whole)
+            assert next(reply.iter_bytes()) == whole[:100]
+        vendor.http.close()
 
 
 def test_faults_strike_in_turn_as_often_as_asked_and_can_be_listed(vendor: Vendor) -> None:
@@ -245,6 +262,9 @@ def test_a_rate_strikes_by_chance_and_repeats_with_the_seed() -> None:
         ({"on": "submit", "kind": "refuse", "rate": 1.5}, "rate can't be 1.5"),
         ({"on": "submit", "kind": "slow", "seconds": "1"}, "seconds can't be"),
         ({"on": "submit", "kind": "rate_limit", "retry_after": "1\r\nX: y"}, "retry_after can't be"),
+        ({"on": "download", "kind": "redirect"}, "redirect needs location"),
+        ({"on": "download", "kind": "redirect", "location": "/\r\nX: y"}, "location can't be"),
+        ({"on": "download", "kind": "trickle"}, "trickle needs seconds"),
         ({"on": "render", "kind": "fail", "code": 5}, "code can't be 5"),
         ({"on": ["submit"], "kind": {}}, "on must be one of"),
     ],
