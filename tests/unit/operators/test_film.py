@@ -14,12 +14,10 @@ from airflow_provider_spark.emulator import Clock, RunningEmulator, running_emul
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
 from airflow_provider_spark.media.film import SparkDanceFilmError
 from airflow_provider_spark.operators.film import SparkDanceConcatenateVideosOperator
-from tests.s3 import BUCKET, S3Server, s3_server
+from tests.s3 import BUCKET, S3Server, s3_path
 from tests.unit.hooks.helpers import CONN_ID, store_connection
 from tests.unit.media.clips import clip, shades
 from tests.unit.operators.test_generate_video import NOON, TaskInstance, context_of
-
-__all__ = ["s3_server"]
 
 
 @pytest.fixture
@@ -162,14 +160,14 @@ def test_what_is_no_list_of_finished_clips_fails_for_good(tmp_path: Path, clips:
 def test_a_film_is_made_from_s3_to_s3_and_leaves_nothing_else_there(tmp_path: Path, s3_server: S3Server) -> None:
     clips = []
     for number in range(2):
-        s3_server.client.upload_file(str(clip(tmp_path / f"{number}.mp4")), BUCKET, f"clips/{number}.mp4")
-        clips.append(result(number, video_path=s3_server.url(f"clips/{number}.mp4")))
-    told = film(clips, s3_server.url("films"), name="spot").execute(context())
+        stored = s3_server.put(f"clips/{number}.mp4", clip(tmp_path / f"{number}.mp4").read_bytes())
+        clips.append(result(number, video_path=stored))
+    told = film(clips, s3_path("films"), name="spot").execute(context())
     (key,) = [key for key in s3_server.stored() if key.startswith("films/")]
-    assert told["film_path"] == s3_server.url(key)
-    stored = s3_server.client.get_object(Bucket=BUCKET, Key=key)
-    assert stored["ContentType"] == "video/mp4"
-    (tmp_path / "film.mp4").write_bytes(stored["Body"].read())
+    assert told["film_path"] == s3_path(key)
+    kept = s3_server.client().get_object(Bucket=BUCKET, Key=key)
+    assert kept["ContentType"] == "video/mp4"
+    (tmp_path / "film.mp4").write_bytes(kept["Body"].read())
     assert len(shades(tmp_path / "film.mp4")) == told["frames"] == 58
 
 
