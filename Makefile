@@ -17,7 +17,7 @@ help:
 	@echo "make up     the same, with the web UI left open until Ctrl-C"
 	@echo "make test   run the whole suite"
 	@echo "make chaos  crash, cut and clear everything, and count what was paid"
-	@echo "make bench  measure what waiting costs, beside other providers (about 40 minutes)"
+	@echo "make bench  measure what waiting, downloads and pictures cost, beside the alternatives (about an hour)"
 	@echo "make lint   check style and types"
 	@echo "make format put the code into shape"
 	@echo "make clean  remove what the other commands made"

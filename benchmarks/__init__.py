@@ -1,1 +1,1 @@
-"""What waiting costs, beside the peers: ``make bench``."""
+"""What it costs to wait, to keep a video and to send a picture, beside the alternatives: ``make bench``."""

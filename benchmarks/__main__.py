@@ -304,6 +304,23 @@ def imports(bench: Bench, count: int) -> str:
     )
 
 
+def printed(title: str, module: str) -> Callable[[Bench, int], str]:
+    """A section whose benchmark prints its own table."""
+
+    def section(bench: Bench, count: int) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", module, "--rounds", str(count)],
+            env=bench.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=1800,
+            check=True,
+        )
+        return f"## {title}\n\n```text\n{done.stdout.strip()}\n```\n"
+
+    return section
+
+
 SECTIONS: dict[str, Callable[[Bench, int], str]] = {
     "cpu": cpu,
     "ten_thousand": ten_thousand,
@@ -311,6 +328,8 @@ SECTIONS: dict[str, Callable[[Bench, int], str]] = {
     "start": start,
     "triggerer": triggerer,
     "imports": imports,
+    "downloads": printed("Keeping a finished video, beside httpx that streams it to a file", "benchmarks.downloads"),
+    "frames": printed("Making a picture ready to be sent, beside Pillow that decodes it", "benchmarks.frames"),
 }
 
 
@@ -340,7 +359,7 @@ def main() -> None:
             parts_file.write_text(json.dumps(parts))
     text = "\n".join(parts[name] for name in SECTIONS if name in parts)
     (HERE / "RESULTS.md").write_text(
-        "# What waiting costs\n\n"
+        "# Figures\n\n"
         f"`make bench` wrote this: {versions()}\n\n"
         f"Medians of {arguments.rounds} rounds, in which all took turns; ratios are taken within a round. Each"
         " contender is a process of its own on one core; a local server that answers from memory has the other. What a"
