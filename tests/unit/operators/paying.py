@@ -17,6 +17,7 @@ from airflow_provider_spark.api.generation import Generation
 from airflow_provider_spark.api.request import VideoRequest
 from airflow_provider_spark.hooks.settings import Settings
 from airflow_provider_spark.hooks.spark_dance import SparkDanceHook
+from airflow_provider_spark.operators import interruption
 from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
 from airflow_provider_spark.polling.schedule import Pace
 from airflow_provider_spark.polling.wait import Settled
@@ -250,3 +251,16 @@ def watch(task: Task, on_step: Callable[[str], None]) -> None:
     task.vendor.on_step = on_step
     if task.store is not None:
         task.store.on_step = on_step
+
+
+@pytest.fixture(autouse=True)
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Sleep through nothing, and remember for how long it would have been; for the modules that import it."""
+    slept: list[float] = []
+
+    def sleep(self: Any, seconds: float, *, outcome: str) -> None:
+        self.check(outcome)
+        slept.append(seconds)
+
+    monkeypatch.setattr(interruption.Interruption, "sleep", sleep)
+    return slept

@@ -27,7 +27,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceVendorError,
 )
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError, SparkDanceOvertakenError
-from airflow_provider_spark.operators import in_place, interruption
+from airflow_provider_spark.operators import in_place
 from airflow_provider_spark.polling.schedule import Shape
 from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
 from tests.unit.operators.paying import (
@@ -43,24 +43,14 @@ from tests.unit.operators.paying import (
     kill_at,
     killed,
     revive,
+    sleeps,
     watch,
 )
 
+__all__ = ["sleeps"]  # a fixture
+
 ASKED = "before the vendor is asked"
 LOST = SparkDanceAmbiguousSubmitError("The order was sent, and its answer was lost.")
-
-
-@pytest.fixture(autouse=True)
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Sleep through nothing, and remember for how long it would have been."""
-    slept: list[float] = []
-
-    def sleep(self: Any, seconds: float, *, outcome: str) -> None:
-        self.check(outcome)
-        slept.append(seconds)
-
-    monkeypatch.setattr(interruption.Interruption, "sleep", sleep)
-    return slept
 
 
 @pytest.fixture(params=[False, True], ids=["on the worker", "deferred"])

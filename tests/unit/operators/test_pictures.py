@@ -11,12 +11,14 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Objec
 
 from airflow_provider_spark.api.errors import SparkDancePictureUnavailableError, SparkDanceRequestError
 from airflow_provider_spark.api.picture import Picture
-from airflow_provider_spark.operators import in_place, interruption
+from airflow_provider_spark.operators import in_place
 from airflow_provider_spark.operators.pictures import frame_source
 from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
 from tests.unit.api.frame_files import data_uri, decoded, flat_picture, opened, picture, turned_picture
 from tests.unit.hooks.helpers import deaf_port, every_text_of, stranger
-from tests.unit.operators.paying import MODERATED, RENDERING, Task, Vendor, completed, killed
+from tests.unit.operators.paying import MODERATED, RENDERING, Task, Vendor, completed, killed, sleeps
+
+__all__ = ["sleeps"]  # a fixture
 
 ASKED = "before the vendor is asked"
 URL = "https://results.example/last.png?signature=hush"
@@ -26,18 +28,6 @@ RESULT: dict[str, Any] = {
     "last_frame_url": URL,
     "last_frame_path": None,
 }
-
-
-@pytest.fixture(autouse=True)
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    slept: list[float] = []
-
-    def sleep(self: Any, seconds: float, *, outcome: str) -> None:
-        self.check(outcome)
-        slept.append(seconds)
-
-    monkeypatch.setattr(interruption.Interruption, "sleep", sleep)
-    return slept
 
 
 def refusal_of(value: Any) -> str:
