@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,10 +24,13 @@ from airflow_provider_spark.media.errors import (
     SparkDanceUrlExpiredError,
 )
 from airflow_provider_spark.operators import interruption
+from airflow_provider_spark.operators.spark_dance import SparkDanceGenerateVideoOperator
 from tests.results import Answer, Results, mp4, png, running_results
 from tests.s3 import BUCKET, CONNECTION, S3Server, s3_path
 from tests.unit.media.test_storage import Filling
 from tests.unit.operators.paying import COST, StateStore, Task, TaskInstance, Vendor, failed, killed
+from tests.unit.operators.test_generate_video import TaskInstance as MappedTaskInstance
+from tests.unit.operators.test_generate_video import context_of, dag
 
 VIDEO, FRAME = mp4(), png()
 NOON = 1_800_000_000
@@ -584,3 +588,15 @@ class TestOnS3:
         assert "/sd-1.mp4?signature=1" in str(failure.value)
         assert task.retry().attempt(save_to=s3_path(""))["video_path"]
         assert task.orders == 1
+
+
+def test_folder_and_name_of_a_mapped_clip_are_templates() -> None:
+    written = dag(folder="/srv/clips")
+    with written:
+        mapped = SparkDanceGenerateVideoOperator.partial(
+            task_id="render", save_to="{{ params.folder }}/{{ ds }}", name="{{ '%02d' | format(ti.map_index) }}"
+        ).expand(prompt=["tea", "coffee"])
+    ti = MappedTaskInstance(map_index=1, task=mapped)
+    facts = {"dag": written, "dag_run": SimpleNamespace(conf={}), "params": {"folder": "/srv/clips"}}
+    mapped.render_template_fields(context_of(ti, **facts))
+    assert (ti.task.save_to, ti.task.name, ti.task.prompt) == ("/srv/clips/2027-01-15", "01", "coffee")
