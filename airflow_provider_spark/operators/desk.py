@@ -65,6 +65,8 @@ class Desk:
             stores.append(FolderStore(folder, self.attempt))
         self.order: Order | None = None
         """The order that this attempt has made or taken up."""
+        self.has_ended = False
+        """Whether that render has: what is left to do is to keep its files."""
         self._ledger = Ledger(stores, self.attempt, log)
         if folder is None and keeping.folder:
             folder = Folder(keeping.folder)
@@ -151,6 +153,7 @@ class Desk:
 
     def failed(self, placed: Placed, generation: Generation) -> SparkDanceGenerationFailedError:
         """Write down that the render failed, and return the failure; a video that came all the same is kept."""
+        self.has_ended = True
         order, failure = placed.order, generation.failure()
         if generation.video_url is not None and (paths := self._kept_all_the_same(order, generation, placed.asked)):
             failure = reworded(failure, f"{failure} Its files are kept: {paths}.")
@@ -160,6 +163,7 @@ class Desk:
 
     def delivered(self, placed: Placed, generation: Generation) -> VideoResult:
         """Keep the files, then write down that the task is about to end with the outcome, and return its result."""
+        self.has_ended = True
         order, hook = placed.order, self.hook_of(placed.order)
         advice = self.what_next(is_final=False)
         result = self.shelf.keep(generation, order, placed.asked, hook=hook, advice=advice)

@@ -256,7 +256,8 @@ class SparkDanceGenerateVideoOperator(SparkDanceWaitingOperator):
     def on_kill(self) -> None:
         """Say what becomes of the render. A submit that is under way is finished and recorded first."""
         self._interruption.request()
-        if self._desk is not None and (order := self._desk.order) is not None:
+        desk = self._desk
+        if desk is not None and (order := desk.order) is not None and not desk.has_ended:
             self.log.warning(left_behind(order.generation_id, order.estimated_cost_usd))
 
     def _order_and_deliver(self, desk: Desk, job: Job) -> VideoResult:

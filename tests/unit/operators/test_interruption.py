@@ -155,6 +155,13 @@ class TestSigterm:
         told_to_end(task, "before the vendor is asked")
         assert "no cancel: generation sd-1 goes on, and about 0.1215 USD" in capsys.readouterr().out
 
+    def test_a_render_that_has_ended_is_not_said_to_go_on(self, capsys: pytest.CaptureFixture[str]) -> None:
+        task = Task()
+        operator = task.operator()
+        watch(task, lambda step: operator.on_kill() if step == "before delivered is written" else None)
+        assert task.run(operator)["status"] == "completed"
+        assert "goes on" not in capsys.readouterr().out
+
     def test_it_is_worth_a_retry(self) -> None:
         operator = Task(Vendor(fates=[RENDERING])).operator()
         operator.on_kill()
