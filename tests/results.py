@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -49,8 +50,8 @@ class Results:
 
 
 @contextmanager
-def running_results() -> Iterator[Results]:
-    """Run a server for the length of a block."""
+def running_results(certificate: Path | None = None) -> Iterator[Results]:
+    """Run a server for the length of a block; with a certificate and its key in one file it talks https."""
     results = Results()
 
     class Handler(BaseHTTPRequestHandler):
@@ -75,7 +76,11 @@ def running_results() -> Iterator[Results]:
             pass  # who hangs up on purpose
 
     server = Server(("127.0.0.1", 0), Handler)
-    results.base_url = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    results.base_url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
