@@ -173,7 +173,7 @@ def measure(arguments: argparse.Namespace, shared: mmap.mmap) -> dict[str, float
         return int(COUNT.unpack_from(shared)[0])
 
     with triggerer(arguments.core) as pid:
-        idle_at = time.monotonic() + 20
+        idle_at = time.monotonic() + 12
         while time.monotonic() < idle_at:
             time.sleep(0.5)
         _, idle_memory = cost(family(pid))
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--core", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
     arguments = parser.parse_args()
     signal.alarm(600)
     home = arguments.folder / "airflow"

@@ -11,8 +11,8 @@
   the render goes on; with `http_status` an error reply of that status;
 - `garbage`: 200 with bytes that are no JSON;
 - `slow`: the good reply, `seconds` of real time late;
-- on a submit also `moderate`; `server_error` and `garbage` take `accepted`, whether the order is taken all the same
-  (by default not, and taken);
+- on a submit also `moderate`; all but `refuse` take a `prompt` that the order's body must hold; `server_error` and
+  `garbage` take `accepted`, whether the order is taken all the same (by default not, and taken);
 - on a download also `truncate` (a short file under a Content-Length to match), `expire` (the URL is no longer good),
   `page` (200 with an HTML page), `redirect` (to a `location`) and `trickle` (a hundred bytes every so many `seconds`);
 - on a render, for the next orders accepted, or those whose `prompt` holds a text: `fail` (a `code`, a `message`),
@@ -91,7 +91,7 @@ class Fault:
         if kind not in KINDS[on]:
             raise ValueError(f"on {on}, kind must be one of {', '.join(sorted(KINDS[on]))}")
         allowed = {"on", "kind", "count", "rate"} | _TAKES.get(kind, frozenset())
-        if on == "render":
+        if on == "render" or (on == "submit" and kind != "refuse"):
             allowed |= {"prompt"}
         if on == "submit" and kind in ("server_error", "garbage"):
             allowed |= {"accepted"}
@@ -154,9 +154,11 @@ class Faults:
         """List what is armed, as JSON."""
         return [fault.describe() for fault in self._armed]
 
-    def take(self, on: str, prompt: str | None = None) -> Fault | None:
-        """Find the first fault that strikes this call and count it off."""
+    def take(self, on: str, prompt: str | None = None, *, picky: bool = False) -> Fault | None:
+        """Find the first fault that strikes this call and count it off; where `picky`, of those for some prompt."""
         for place, fault in enumerate(self._armed):
+            if picky and fault.prompt is None:
+                continue
             if fault.on != on or (fault.prompt is not None and fault.prompt not in (prompt or "")):
                 continue
             if fault.rate < 1 and self._random.random() >= fault.rate:

@@ -8,6 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -41,6 +42,10 @@ class RunningEmulator:
             ValueError: there is no such fault.
         """
         self._service.faults.arm(Fault.parse({"on": on, "kind": kind, **options}))
+
+    def armed(self) -> list[dict[str, Any]]:
+        """Do what `GET /_emulator/faults` does."""
+        return self._service.faults.armed()
 
     def clear_faults(self) -> None:
         """Do what `DELETE /_emulator/faults` does."""
@@ -151,3 +156,9 @@ class _Protocol(H11Protocol):
         # asyncio leaves it to us on a listener made by hand; without it each reply waits 40 ms for an acknowledgement.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, "hang_up": transport.close}
+
+    def shutdown(self) -> None:
+        if self.conn.our_state is h11.ERROR:  # a reply that ended too soon has no proper end
+            self.transport.close()
+        else:
+            super().shutdown()

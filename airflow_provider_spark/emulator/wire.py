@@ -56,6 +56,7 @@ def create_app(service: Service) -> Starlette:
             raw = await _body(request)
         except ClientDisconnect:
             return Cut()
+        fault = fault or service.faults.take("submit", raw.decode(errors="replace"), picky=True)
         if fault and not _accepts(fault):
             return _faulty(fault)
         reply = await _judged(request, raw)

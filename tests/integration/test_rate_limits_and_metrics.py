@@ -18,6 +18,7 @@ from tests.integration.conftest import KEY, RENDER_SECONDS, Metrics
 pytest.importorskip("airflow.sdk.definitions.retry_policy")
 
 ASKED, OTHERS = "rate_limited", "rate_limited_with_a_policy"
+PROMPTS = ["a lighthouse", "a red kite", "a blue kite"]
 # Longer than any retry in place, so that it is Airflow's to wait.
 RETRY_AFTER = 3600
 COST = 0.0486
@@ -36,12 +37,12 @@ def runs(airflow: LocalAirflow, vendor: RunningEmulator) -> dict[str, str]:
     fields = {"connection_id": "rate_limiting", "conn_type": "spark_dance", "host": vendor.base_url}
     airflow.call("POST", "connections", json=fields | {"password": KEY, "extra": extra})
     runs = {}
-    for dag_id, clips in ((ASKED, 4), (OTHERS, 3)):
+    for dag_id, prompts in ((ASKED, [*PROMPTS, "a harbour"]), (OTHERS, PROMPTS)):
         airflow.unpause(dag_id)
-        refused = vendor.stats()["submits_received"] + clips
-        vendor.arm("submit", "rate_limit", retry_after=RETRY_AFTER, count=clips)
+        for prompt in prompts:
+            vendor.arm("submit", "rate_limit", retry_after=RETRY_AFTER, prompt=prompt)
         runs[dag_id] = airflow.trigger(dag_id)
-        wait(lambda refused=refused: vendor.stats()["submits_received"] >= refused, "the rate limit")  # type: ignore[misc]
+        wait(lambda: not vendor.armed(), "the rate limit")
     return runs
 
 

@@ -164,6 +164,18 @@ def test_a_render_fault_can_pick_its_clip_by_the_prompt(vendor: Vendor) -> None:
     assert vendor.finished(text("A red fox"))["status"] == "failed"
 
 
+def test_a_submit_fault_can_pick_its_order_by_the_prompt(vendor: Vendor) -> None:
+    vendor.arm(on="submit", kind="rate_limit", prompt="fox", retry_after=7)
+    assert vendor.submit(text("A kite")).status_code == 200
+    assert vendor.submit(text("A red fox")).headers["retry-after"] == "7"
+    assert vendor.submit(text("A red fox")).status_code == 200
+
+
+def test_a_cut_before_the_body_is_read_can_not_pick_its_order(vendor: Vendor) -> None:
+    with pytest.raises(ValueError, match="doesn't take prompt"):
+        vendor.emulator.arm("submit", "refuse", prompt="fox")
+
+
 def test_a_download_can_be_cut_half_way_and_be_had_again(vendor: Vendor) -> None:
     url = vendor.finished(frames=29)["output"][0]["content"][0]["url"]
     whole = httpx.get(url, timeout=60)
