@@ -1,7 +1,7 @@
 """How a hub's calls go out: the fast way where it can serve, httpx where a proxy stands between.
 
-``aiohttp`` costs less than half of what any way with ``httpx`` does (see ``benchmarks/RESULTS.md``), which is why it
-is used here and nowhere else. What is sent and what an answer means is the same protocol in both.
+``aiohttp`` costs less than any way with ``httpx`` does (see ``benchmarks/RESULTS.md``), which is why it is used here
+and nowhere else. What is sent and what an answer means is the same protocol in both.
 """
 
 from __future__ import annotations
