@@ -44,7 +44,8 @@ print(json.dumps({name: size for name, size in grown.items() if name.endswith("-
 def refusal_of(source: str | Path, **options: bool) -> str:
     with pytest.raises(SparkDanceRequestError) as refusal:
         read_frame(str(source), name="first_frame", **options)
-    assert len(every_text_of(refusal.value)) < 5000
+    # With its traceback, whose length is the Python version's; of a picture's bytes it would be far more.
+    assert len(every_text_of(refusal.value)) < 20_000
     return str(refusal.value)
 
 
