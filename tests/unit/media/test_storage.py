@@ -7,6 +7,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_spark.media.errors import SparkDanceStorageError, SparkDanceStorageRefusedError
@@ -226,6 +227,14 @@ class TestOnS3:
             write(Storage(s3_path("")), bytes(size), end=KeyboardInterrupt)
         assert s3_server.stored() == []
         assert not s3_server.client().list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+
+    def test_a_list_of_the_folder_from_before_hides_no_file(self, s3_server: S3Server) -> None:
+        folder = s3_path("campaign")
+        s3_server.put("campaign/other.mp4", b"x")
+        assert len(list(ObjectStoragePath(folder).iterdir())) == 1
+        s3_server.put("campaign/clip.mp4", b"abc")  # as another worker does
+        storage = Storage(folder)
+        assert (storage.size("clip.mp4"), storage.read("clip.mp4")) == (3, b"abc")
 
     def test_a_bucket_that_is_not_there_is_told_and_not_made(self, s3_server: S3Server) -> None:
         storage = Storage(f"s3://{CONNECTION}@no-such-bucket/clips")
