@@ -137,6 +137,7 @@ class Line:
         self._lines = lines
         self._hub: Hub | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._is_pausing = False
         self._looked_up_at = float("-inf")
         self._now = now
         self._end_overdue()
@@ -144,6 +145,9 @@ class Line:
     def close(self) -> None:
         """End what goes on for those who wait here, when the last of them has gone."""
         self._sweep.cancel()
+        # Not in the midst of a look-up: the supervisor's answer would be read by whoever asks it next.
+        if self._opening is not None and self._is_pausing:
+            self._opening.cancel()
 
     def take_in(self, place: Place) -> None:
         """See that a wait gets its place in this connection's hub, or is told why it can't."""
@@ -186,7 +190,9 @@ class Line:
         loop = asyncio.get_running_loop()
         before = self._hub
         try:
+            self._is_pausing = True
             await asyncio.sleep(max(0.0, self._looked_up_at + LOOK_UP_SPACING - loop.time()))
+            self._is_pausing = False
             self._looked_up_at = loop.time()
             access = await self._look_up(self.conn_id)
             hub = self._hub = await self._lines.open(access)
