@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 # Calls under way at a time, at most: enough for 1,000 polls a second at a quarter of a second each.
 MOST_WORKERS = 256
+# Each new worker opens a connection: many handshakes at a time would make every answer late, which asks for still more
+# workers.
+NEW_WORKERS_PER_SECOND = 50.0
 # A worker that had nothing to do for so many seconds goes.
 IDLE_SECONDS = 30.0
 # A generation whose poll broke in a way that nobody has thought of is asked for again after so many seconds.
@@ -121,6 +124,7 @@ class Hub:
         self._context = contextvars.Context()
         self._queue: list[tuple[float, int, Place]] = []
         self._workers: set[asyncio.Task[None]] = set()
+        self._growth = RateLimit(NEW_WORKERS_PER_SECOND)
         # The one that became idle last is taken first, so that those who aren't needed stay idle.
         self._idle: deque[tuple[float, asyncio.Future[Place | None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -218,7 +222,7 @@ class Hub:
 
     def _dispatch(self) -> None:
         """Give what is due to workers. Where all are busy, the first to be free takes it."""
-        while self._idle or len(self._workers) < self._most_workers:
+        while self._idle or self._may_grow():
             if self._idle and self._idle[-1][1].done():  # a worker that was ended from outside
                 self._idle.pop()
                 continue
@@ -231,10 +235,20 @@ class Hub:
                 worker = self._loop.create_task(self._work(place), context=self._context)
                 self._workers.add(worker)
                 worker.add_done_callback(self._workers.discard)
+                self._growth.take(self._loop.time())
         if self._idle and self._loop.time() - self._idle[0][0] > IDLE_SECONDS:
             _, turn = self._idle.popleft()
             if not turn.done():
                 turn.set_result(None)
+
+    def _may_grow(self) -> bool:
+        if len(self._workers) >= self._most_workers:
+            return False
+        at = self._growth.next_call_at()
+        if at <= self._loop.time():
+            return True
+        self._wake_at(at)
+        return False
 
     async def _work(self, place: Place | None) -> None:
         try:

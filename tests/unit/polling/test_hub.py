@@ -342,6 +342,18 @@ class TestTheWorkers:
 
         play(story())
 
+    def test_come_one_by_one_however_many_are_due_and_however_late_the_answers_are(self) -> None:
+        async def story() -> None:
+            world = World(lambda one: reply(one), latency=10, rate=5000)
+            waiting = [world.waits(one) for one in world_ids(1000)]
+            await asyncio.sleep(9)
+            first_polls = [asked.at for asked in world.asked]
+            assert in_any_second(first_polls) <= 50
+            assert len(first_polls) == 256
+            await leave(waiting)
+
+        play(story())
+
     def test_go_when_there_is_less_to_do(self) -> None:
         async def story() -> None:
             world = World(after(5), latency=0.5)
@@ -531,6 +543,18 @@ class TestIsolation:
 
 
 class TestARefusedKey:
+    def test_leaves_nothing_behind_where_all_go_before_the_next_look_up(self) -> None:
+        async def story() -> None:
+            world = World(lambda one: (401, {}, b""))
+            waiting = [world.waits(one) for one in world_ids(3)]
+            await asyncio.sleep(1.5)
+            assert world.asked
+            await leave(waiting)
+            assert len(world.look_ups) == 1
+            assert world.is_empty
+
+        play(story())
+
     def test_is_renewed_once_for_all(self) -> None:
         async def story() -> None:
             count = after(8)
