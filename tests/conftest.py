@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from benchmarks.certificate import write_certificate
 from tests.s3 import one_s3_server as one_s3_server
 from tests.s3 import s3_server as s3_server
 
@@ -36,6 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "ignore:Using Connection.from_json from `airflow.models`:DeprecationWarning:airflow[.]",
     ):
         config.addinivalue_line("filterwarnings", quiet)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a key and a certificate for this machine that nobody vouches for."""
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    write_certificate(path)
+    return path
 
 
 def pytest_unconfigure() -> None:

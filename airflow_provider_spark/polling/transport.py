@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Generic, TypeVar
 from typing import Protocol as Interface
 
 import aiohttp
@@ -19,6 +19,7 @@ import yarl
 
 from airflow_provider_spark.api.errors import SparkDanceConfigurationError
 from airflow_provider_spark.api.protocol import MAX_REPLY_BYTES, Call
+from airflow_provider_spark.polling.lean_tls import LeanConnector
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.endpoint import Endpoint
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE = 55.0
 
 Reply = tuple[int, Mapping[str, str], bytes]
+Client = TypeVar("Client")
 
 
 class Transport(Interface):
@@ -54,14 +56,43 @@ def _may_use_a_proxy(endpoint: Endpoint) -> bool:
     return not endpoint.is_loopback and bool({"http", "https", "all"} & set(urllib.request.getproxies()))
 
 
+class Clients(Generic[Client]):
+    """Clients with one connection each, as many as there are calls under way.
+
+    The one that was used last is used next, so that the connections that nobody needs any more grow old and close.
+    One client with many connections does neither: aiohttp uses the oldest first, and httpx looks at each on every call.
+    """
+
+    def __init__(self, make: Callable[[], Client]) -> None:
+        self._make = make
+        self._free = [make()]
+        self.all = list(self._free)
+
+    @contextmanager
+    def one(self) -> Iterator[Client]:
+        """Lend a client for one call."""
+        if self._free:
+            client = self._free.pop()
+        else:
+            client = self._make()
+            self.all.append(client)
+        try:
+            yield client
+        finally:
+            self._free.append(client)
+
+
 class DirectTransport:
     """Calls to the vendor's own host, with aiohttp."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        # As many connections as calls are under way: the hub bounds those.
-        connector = aiohttp.TCPConnector(limit=0, ssl=endpoint.tls(), keepalive_timeout=KEEP_ALIVE)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
+        self._endpoint = endpoint
+        self._sessions = Clients(self._open)
+
+    def _open(self) -> aiohttp.ClientSession:
+        endpoint = self._endpoint
+        return aiohttp.ClientSession(
+            connector=LeanConnector(limit=1, ssl=endpoint.tls(), keepalive_timeout=KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
             # Nothing of the environment: a netrc would put another key in place of the connection's.
@@ -71,14 +102,15 @@ class DirectTransport:
     async def send(self, call: Call) -> Reply:
         """Send a call and read its bounded reply."""
         try:
-            async with self._session.request(
-                call.method,
-                yarl.URL(call.url, encoded=True),
-                headers=call.headers,
-                data=call.body,
-                allow_redirects=False,
-            ) as response:
-                return response.status, response.headers, await self._read(response)
+            with self._sessions.one() as session:
+                async with session.request(
+                    call.method,
+                    yarl.URL(call.url, encoded=True),
+                    headers=call.headers,
+                    data=call.body,
+                    allow_redirects=False,
+                ) as response:
+                    return response.status, response.headers, await self._read(response)
         except aiohttp.ClientConnectionError as error:
             if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
                 raise httpx.ConnectError(str(error)) from None
@@ -100,19 +132,16 @@ class DirectTransport:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        for session in self._sessions.all:
+            await session.close()
 
 
 class ProxiedTransport:
-    """Calls through a proxy, with httpx, which knows more kinds of proxies and the environment's rules for them.
-
-    A client has one connection: one client that has many looks at each of them on every call.
-    """
+    """Calls through a proxy, with httpx, which knows more kinds of proxies and the environment's rules for them."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._free = [self._open()]
-        self._clients = list(self._free)
+        self._clients = Clients(self._open)
 
     def _open(self) -> httpx.AsyncClient:
         endpoint = self._endpoint
@@ -130,12 +159,7 @@ class ProxiedTransport:
 
     async def send(self, call: Call) -> Reply:
         """Send a call and read its bounded reply."""
-        if self._free:
-            client = self._free.pop()
-        else:
-            client = self._open()
-            self._clients.append(client)
-        try:
+        with self._clients.one() as client:
             # A cookie of one answer is none of the next one's business.
             client.cookies.clear()
             # httpx's own timeout is for each step, and starts anew with every byte.
@@ -149,11 +173,9 @@ class ProxiedTransport:
                     if len(body) > MAX_REPLY_BYTES:
                         break
                 return response.status_code, response.headers, bytes(body)
-        finally:
-            self._free.append(client)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for client in self._clients:
+        for client in self._clients.all:
             with suppress(httpx.HTTPError, OSError):
                 await client.aclose()

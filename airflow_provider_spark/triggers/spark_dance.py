@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -85,12 +86,16 @@ class SparkDanceGenerationTrigger(BaseTrigger):
 
     def _begin(self) -> Wait:
         # Taken by name, so that what another version wrote beside them does no harm.
-        pace = Pace(**{name: self.poll[name] for name in ("floor", "ceiling", "interval") if name in self.poll})
+        pace = shared_pace(**{name: self.poll[name] for name in ("floor", "ceiling", "interval") if name in self.poll})
         return Wait(self.generation_id, self.submitted_at, self.deadline, self.shape, pace)
 
     @staticmethod
     def _tell(note: Note) -> None:
         logger.log(note.level, note.text)
+
+
+# Thousands wait, and most of them alike.
+shared_pace = lru_cache(Pace)
 
 
 async def look_up(conn_id: str) -> Access:

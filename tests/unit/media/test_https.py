@@ -13,18 +13,10 @@ from airflow_provider_spark.api.errors import SparkDancePictureUnavailableError,
 from airflow_provider_spark.media.download import download
 from airflow_provider_spark.media.errors import SparkDanceDownloadError
 from airflow_provider_spark.media.frames import read_frame
-from benchmarks.certificate import write_certificate
 from tests.results import Answer, Results, running_results
 from tests.unit.api.frame_files import decoded, picture
 
 FILE = os.urandom(100_000)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    write_certificate(path)
-    return path
 
 
 @pytest.fixture(scope="module")

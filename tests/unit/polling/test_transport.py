@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from airflow_provider_spark.api.errors import SparkDanceConfigurationError, Spar
 from airflow_provider_spark.api.protocol import MAX_REPLY_BYTES, Protocol
 from airflow_provider_spark.polling.transport import DirectTransport, ProxiedTransport, Transport, open_transport
 from tests.unit.hooks.helpers import KEY, deaf_port, stranger
+from tests.unit.polling.host import host, plain
 
 Open = Callable[[Endpoint], Transport]
 EVERY_WAY = pytest.mark.parametrize("way", [DirectTransport, ProxiedTransport])
@@ -28,43 +28,6 @@ async def ask(way: Open, at: Endpoint, generation_id: str = "sd-1") -> tuple[int
         return await transport.send(Protocol(at).poll_call(generation_id))
     finally:
         await transport.aclose()
-
-
-@contextlib.asynccontextmanager
-async def host(answer: Callable[[str], bytes], *, pause: float = 0) -> AsyncIterator[Host]:
-    """A server that keeps connections open and counts them; it answers a request's head with these bytes."""
-    met = Host()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        met.connections += 1
-        try:
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                while True:
-                    head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                    met.heads.append(head)
-                    for byte in answer(head).splitlines(keepends=True) if pause else [answer(head)]:
-                        writer.write(byte)
-                        await asyncio.sleep(pause)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    met.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield met
-    finally:
-        server.close()
-
-
-class Host:
-    def __init__(self) -> None:
-        self.url = ""
-        self.connections = 0
-        self.heads: list[str] = []
-
-
-def plain(body: bytes = b"{}", headers: str = "") -> bytes:
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
 @EVERY_WAY
@@ -103,6 +66,20 @@ class TestBothWays:
         assert vendor.connections == 1
         assert len(vendor.heads) == 5
         assert not any("cookie" in head.lower() for head in vendor.heads)
+
+    async def test_use_the_connection_again_that_was_used_last(self, way: Open) -> None:
+        async with host(lambda head: plain()) as vendor:
+            at = endpoint(vendor.url)
+            transport = way(at)
+            call = Protocol(at).poll_call("sd-1")
+            await asyncio.gather(*(transport.send(call) for _ in range(10)))
+            assert vendor.connections == 10
+            vendor.asked_over.clear()
+            for _ in range(20):
+                await transport.send(call)
+            await transport.aclose()
+        assert len(vendor.asked_over) == 20
+        assert len(set(vendor.asked_over)) == 1
 
     @pytest.mark.parametrize("length", ["Content-Length: 100000000\r\n", "Transfer-Encoding: chunked\r\n"])
     async def test_read_no_more_than_a_reply_may_have(self, way: Open, length: str) -> None:
