@@ -69,7 +69,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "poll_ceiling": {
                         "label": "Longest time between polls (seconds)",
-                        "description": "60 unless set; fifteen times as much for the flex tier.",
+                        "description": "60 unless set; thirty times as much for the flex tier.",
                         "schema": {"type": ["number", "null"], "minimum": 0},
                     },
                     "max_requests_per_second": {

@@ -11,14 +11,15 @@ TYPICAL_SECONDS_PER_TEN = ((500_000, 70.0), (1_000_000, 85.0), (float("inf"), 11
 FRAMES_IN_TEN_SECONDS = 240
 # A flex render may take hours: the longest clip at 1080p is expected after one and a half.
 FLEX_FACTOR = 40.0
-# A clip is first asked for at this share of its typical time: few are ready sooner.
-EARLIEST_SHARE = 0.5
+# A clip is first asked for at this share of its typical time: few are ready sooner, one in twenty if they scatter by a
+# quarter.
+EARLIEST_SHARE = 0.65
 # Later steps are this share of the age, so that a result is found late by at most as much.
 STEP_SHARE = 0.1
 # Steps are spread by up to this share either way, so that clips ordered together don't ask together.
 JITTER_SHARE = 0.1
 # Flex renders are asked for this many times more rarely than the ceiling allows.
-FLEX_CEILING_FACTOR = 15.0
+FLEX_CEILING_FACTOR = 30.0
 
 
 # Progress is believed once it has moved by so much, and its figures are taken for rounded to so much.

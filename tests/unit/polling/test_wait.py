@@ -250,7 +250,7 @@ class TestATransientFault:
     def test_is_asked_again_soon_at_first_and_then_more_rarely(self) -> None:
         steps = steps_of(tell(waiting(), always(TRANSIENT[1])).polls[:-1])
         assert steps[0] < 5
-        assert steps == sorted(steps)
+        assert steps == pytest.approx(sorted(steps))
         assert 30 <= steps[-1] <= 60
 
     def test_forgotten_by_one_good_answer_begins_anew(self) -> None:
@@ -270,7 +270,7 @@ class TestATransientFault:
     @pytest.mark.parametrize("seconds", [0, 7, 120, 1800])
     def test_of_too_many_calls_waits_as_long_as_the_vendor_says(self, seconds: float) -> None:
         polls = tell(waiting(), always(limited(seconds))).polls
-        assert min(steps_of(polls[:-1])) >= seconds
+        assert min(steps_of(polls[:-1])) >= seconds - 1e-6
         assert polls[1] - polls[0] < seconds + 5
 
     def test_of_too_many_calls_is_not_put_off_by_a_day(self) -> None:
