@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import tenacity
@@ -67,6 +66,7 @@ class Ledger:
         self._log = log
         self._sleep = sleep
         self._latest: Record | None = None
+        self._has_looked = False
 
     @property
     def is_kept(self) -> bool:
@@ -79,32 +79,32 @@ class Ledger:
 
         :raises SparkDanceLedgerError: a place can't be read; what lies there may be newer than elsewhere.
         """
-        return self._latest or self._found
-
-    @cached_property
-    def _found(self) -> Record | None:
-        return self._look()
+        if self._latest is None and not self._has_looked:
+            self._latest = self._look()
+            self._has_looked = True
+        return self._latest
 
     def _look(self) -> Record | None:
-        return newest([record for store in self._stores if (record := store.read()) is not None])
+        found = newest([record for store in self._stores if (record := store.read()) is not None])
+        # Who has taken a revision may have died before the record said so.
+        while claims := [claim for store in self._stores if (claim := store.read_claim(_after(found))) is not None]:
+            found = newest(claims)
+        return found
 
     def intend(self, *, fingerprint: dict[str, str], estimated_cost_usd: float, now: float) -> Record:
         """Write, and return, that an order is about to go out. To be called right before each submit.
 
         The places are read once more: a process that Airflow has given up for lost, or a machine that slept, may
-        come here after another try has ordered.
+        come here after another try has ordered. Of two that come at the same moment one gets the revision.
 
         :raises SparkDanceOvertakenError: another try has written since this one read; don't order.
         :raises SparkDanceLedgerError: it couldn't be written everywhere; don't order.
         """
         known, found = self.record, self._look()
         if found is not None and found != known and (known is None or found.revision >= known.revision):
-            raise SparkDanceOvertakenError(
-                f"Try {found.try_number} of this task has written {found.state!r} to the ledger since this try, "
-                f"{self._attempt.try_number}, has read it. An attempt that begins now goes by what is there."
-            )
+            raise self._overtaken(f"Try {found.try_number} of this task has written {found.state!r} to the ledger")
         record = Record(
-            revision=self._revision(),
+            revision=_after(known),
             state="intent",
             max_tries=self._attempt.max_tries,
             try_number=self._attempt.try_number,
@@ -114,7 +114,11 @@ class Ledger:
         )
         try:
             for store in self._stores:
+                if not store.claim(record):
+                    raise self._overtaken(f"Another try of this task has claimed its next order in {store.place}")
                 store.write(record)
+        except SparkDanceOvertakenError:
+            raise
         except SparkDanceLedgerError:
             # Where it did get written it must not look like an order that was lost.
             self._latest = record
@@ -122,6 +126,12 @@ class Ledger:
             raise
         self._latest = record
         return record
+
+    def _overtaken(self, how: str) -> SparkDanceOvertakenError:
+        return SparkDanceOvertakenError(
+            f"{how} since this try, {self._attempt.try_number}, has read it. An attempt that begins now goes by what "
+            "is there."
+        )
 
     def refused(self) -> None:
         """Write that nothing was ordered after all."""
@@ -171,7 +181,7 @@ class Ledger:
             return
         self._latest = record.model_copy(
             update={
-                "revision": self._revision(),
+                "revision": _after(record),
                 "state": state,
                 "max_tries": self._attempt.max_tries,
                 "try_number": self._attempt.try_number,
@@ -203,8 +213,9 @@ class Ledger:
             for failure in behind:
                 self._log.warning("%s Another place has it.", failure)
 
-    def _revision(self) -> int:
-        return self.record.revision + 1 if self.record else 1
+
+def _after(record: Record | None) -> int:
+    return record.revision + 1 if record else 1
 
 
 def _write_anywhere(stores: Sequence[Store], record: Record) -> list[SparkDanceLedgerError]:

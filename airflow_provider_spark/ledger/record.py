@@ -134,8 +134,8 @@ def unreadable(place: str, fault: str) -> SparkDanceRecordError:
     """Return the error for a record that is there and can't be understood."""
     return SparkDanceRecordError(
         f"The ledger's record in {place} can't be read ({fault}). It may stand for a paid order. "
-        "Look into the vendor's console for what this task has ordered, then remove the record and clear the "
-        "task to order anew."
+        "Look into the vendor's console for what this task has ordered, then remove the record, from a folder with its "
+        "files in claims/, and clear the task to order anew."
     )
 
 

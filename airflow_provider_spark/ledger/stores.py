@@ -37,6 +37,18 @@ class Store(Protocol):
         :raises SparkDanceLedgerError: it couldn't be written.
         """
 
+    def claim(self, intent: Record) -> bool:
+        """Take this revision for an order that is about to go out; return whether it was free.
+
+        :raises SparkDanceLedgerError: it couldn't be told or taken.
+        """
+
+    def read_claim(self, revision: int) -> Record | None:
+        """Return with which intent a revision was taken, ``None`` where it is free.
+
+        :raises SparkDanceLedgerError: as with a record.
+        """
+
 
 class TaskStateStore:
     """Airflow's own store for a task instance (3.3 and later): it survives retries and clears, and goes with the run.
@@ -68,6 +80,14 @@ class TaskStateStore:
         except Exception as error:
             raise _unreachable("written to", self.place, error) from error
 
+    def claim(self, intent: Record) -> bool:
+        """Return that it was free: Airflow takes no word of a try that it has given up."""
+        return True
+
+    def read_claim(self, revision: int) -> Record | None:
+        """Return that it is free."""
+        return None
+
 
 class Folder:
     """A folder in object storage that holds JSON files.
@@ -87,13 +107,21 @@ class Folder:
         """Write a file, so that a reader finds the old text or the new one, never a part."""
         self._storage.write(name, content)
 
+    def create(self, name: str, content: Mapping[str, Any]) -> bool:
+        """Write a file where there is none of that name; return whether that is what lies there now."""
+        return self._storage.create(name, content)
+
     def show(self, name: str) -> str:
         """Return what to call a file in a message."""
         return self._storage.uri_of(name)
 
 
 class FolderStore:
-    """A record as a file in object storage, for every version of Airflow."""
+    """A record as a file in object storage, for every version of Airflow.
+
+    In ``claims`` beside it lies a file for each order that was about to go out, which only one of several tries can
+    create. None is ever removed: a try that was held up for hours would take the revision again.
+    """
 
     def __init__(self, folder: Folder, attempt: Attempt) -> None:
         self._folder = folder
@@ -106,19 +134,7 @@ class FolderStore:
 
     def read(self) -> Record | None:
         """Return the record, ``None`` where there is none."""
-        try:
-            text = self._folder.read(self._name)
-        except UnicodeDecodeError as error:
-            raise unreadable(self.place, str(error)) from None
-        except Exception as error:
-            raise _unreachable("read from", self.place, error) from error
-        if text is None:
-            return None
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise unreadable(self.place, str(error)) from None
-        return Record.read(value, self.place)
+        return self._read(self._name)
 
     def write(self, record: Record) -> None:
         """Put a record in the place of the one before."""
@@ -126,6 +142,37 @@ class FolderStore:
             self._folder.write(self._name, record.to_json())
         except Exception as error:
             raise _unreachable("written to", self.place, error) from error
+
+    def claim(self, intent: Record) -> bool:
+        """Take a revision for an order; return whether it was free."""
+        name = self._claim_name(intent.revision)
+        try:
+            return self._folder.create(name, intent.to_json())
+        except Exception as error:
+            raise _unreachable("written to", self._folder.show(name), error) from error
+
+    def read_claim(self, revision: int) -> Record | None:
+        """Return with which intent a revision was taken, ``None`` where it is free."""
+        return self._read(self._claim_name(revision))
+
+    def _claim_name(self, revision: int) -> str:
+        return f"claims/{self._name.replace('.json', f'.{revision}.json')}"
+
+    def _read(self, name: str) -> Record | None:
+        place = self._folder.show(name)
+        try:
+            text = self._folder.read(name)
+        except UnicodeDecodeError as error:
+            raise unreadable(place, str(error)) from None
+        except Exception as error:
+            raise _unreachable("read from", place, error) from error
+        if text is None:
+            return None
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise unreadable(place, str(error)) from None
+        return Record.read(value, place)
 
 
 def _forever() -> dict[str, Any]:

@@ -30,6 +30,7 @@ _WITHOUT_FOLDERS: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl
 # What is sent to them in one piece appears whole or not at all.
 _WHOLE_OR_NOT_AT_ALL: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 _LOCAL: Final = {"file", "local"}
+_NO_SUCH_WAY: Final = {errno.ENOSYS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP}
 _REFUSALS: Final = {
     errno.ENOSPC: "there is no room left",
     errno.EDQUOT: "the quota is used up",
@@ -103,13 +104,51 @@ class Storage:
 
         :raises SparkDanceStorageError: it couldn't be written.
         """
-        data = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False).encode(errors="replace")
+        data = _json(content)
         if self._protocol in _WHOLE_OR_NOT_AT_ALL:
             with self._translating("written to", name):
                 self._file_system().pipe_file(self._path(name), data, **self._typed("application/json"))
             return
         with self.new_file(name, "application/json") as file:
             file.write(data)
+
+    def create(self, name: str, content: Mapping[str, Any]) -> bool:
+        """Write JSON where there is no file of that name; return whether it is this content that lies there now.
+
+        Of several who do so at the same moment one gets its way: in S3, Google's and Azure's storage, and on this
+        machine. Elsewhere, and where a server knows no such condition, what is there is written over.
+
+        :raises SparkDanceStorageError: it couldn't be written.
+        """
+        data = _json(content)
+        with self._translating("written to", name):
+            try:
+                self._create(name, data)
+            except Exception as error:
+                # Each file system has an error of its own for it, and it comes as well where the first of two requests
+                # was answered and the answer lost: what lies there decides.
+                found = self.read(name)
+                if found is not None:
+                    return found == data
+                if not _knows_no_condition(error):
+                    raise
+                self.write(name, content)
+        return True
+
+    def _create(self, name: str, data: bytes) -> None:
+        file_system, path = self._file_system(), self._path(name)
+        if self._protocol in _WHOLE_OR_NOT_AT_ALL:
+            file_system.pipe_file(path, data, mode="create", **self._typed("application/json"))
+        elif self._is_local:
+            self._make_folder(name)
+            part = Path(f"{path}.{secrets.token_hex(4)}.part")
+            try:
+                part.write_bytes(data)
+                os.link(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+        else:
+            raise NotImplementedError
 
     def read(self, name: str) -> bytes | None:
         """Return a small file's bytes, ``None`` where there certainly is none.
@@ -251,6 +290,18 @@ class Storage:
         if reason is None:
             return SparkDanceStorageError(f"{self.uri_of(name)} can't be {verb} at the moment ({said}).")
         return SparkDanceStorageRefusedError(f"{self.uri_of(name)} can't be {verb}: {reason} ({said}).")
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False).encode(errors="replace")
+
+
+def _knows_no_condition(error: Exception) -> bool:
+    """Tell a server, a disk or a library without a way to create what isn't there from one that failed to."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_SUCH_WAY
+    # s3fs hands a word that it doesn't know on to botocore.
+    return isinstance(error, NotImplementedError | TypeError) or type(error).__name__ == "ParamValidationError"
 
 
 class NewFile:

@@ -20,6 +20,7 @@ class Shelf:
 
     def __init__(self, record: Record | None = None) -> None:
         self.record = record
+        self.claims: dict[int, Record] = {}
         self.faults = 0
         self.write_faults = 0
 
@@ -31,6 +32,14 @@ class Shelf:
         self.faults, self.write_faults = self.faults + (self.write_faults > 0), max(0, self.write_faults - 1)
         self._fail()
         self.record = record
+
+    def claim(self, intent: Record) -> bool:
+        self._fail()
+        return self.claims.setdefault(intent.revision, intent) == intent
+
+    def read_claim(self, revision: int) -> Record | None:
+        self._fail()
+        return self.claims.get(revision)
 
     def _fail(self) -> None:
         if self.faults:
@@ -163,6 +172,41 @@ def test_no_order_follows_where_another_try_has_written_since(written: State) ->
     with pytest.raises(SparkDanceOvertakenError, match=f"Try 2 of this task has written '{written}'.*this try, 1,"):
         intend(sleeper)
     assert shelf.record == a_record(written, try_number=2)
+
+
+def test_no_order_follows_where_another_try_has_claimed_it_at_the_same_moment() -> None:
+    theirs = a_record("intent", try_number=2)
+
+    class Claimed(Shelf):
+        def claim(self, intent: Record) -> bool:
+            self.claims[1] = theirs  # between this try's look and its claim
+            return super().claim(intent)
+
+    claimed = Claimed()
+    with pytest.raises(SparkDanceOvertakenError, match=r"Another try.*has claimed its next order.*this try, 1,"):
+        intend(ledger_of(claimed, attempt=an_attempt(try_number=1)))
+    assert claimed.record is None
+    assert newest_of(claimed) == theirs
+
+
+def test_who_died_between_the_claim_and_the_record_is_heard_of() -> None:
+    shelf = Shelf(a_record("refused", revision=4))
+    shelf.claims = {5: a_record("intent", revision=5), 6: a_record("intent", revision=6, try_number=2)}
+    assert newest_of(shelf) == shelf.claims[6]
+
+
+def test_a_claim_of_which_no_one_knows_whether_it_was_taken_is_taken_back() -> None:
+    class Lost(Shelf):
+        def claim(self, intent: Record) -> bool:
+            super().claim(intent)
+            raise SparkDanceLedgerError("no answer")
+
+    lost = Lost()
+    with pytest.raises(SparkDanceLedgerError, match="no answer"):
+        intend(ledger_of(lost))
+    assert newest_of(lost) == lost.record
+    assert lost.record is not None
+    assert lost.record.state == "refused"
 
 
 def test_a_place_that_is_behind_is_no_other_try() -> None:

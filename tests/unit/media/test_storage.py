@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,47 @@ class TestANewFile:
             with file.read_back() as stored:
                 assert stored.read() == b"abc"
         assert storage.read("clip.mp4") == b"abc"
+
+
+class TestCreating:
+    def test_takes_a_free_name_and_no_other(self, tmp_path: Path) -> None:
+        storage = Storage(f"{tmp_path}/a/b")
+        assert storage.create("one.json", {"by": "us"})
+        assert not storage.create("one.json", {"by": "them"})
+        assert storage.create("one.json", {"by": "us"}), "what lies there is ours"
+        assert json.loads(storage.read("one.json") or b"") == {"by": "us"}
+        assert names(tmp_path / "a/b") == ["one.json"]
+
+    def test_lets_one_of_many_through_at_the_same_moment(self, tmp_path: Path) -> None:
+        starts = threading.Barrier(8)
+
+        def create(number: int) -> bool:
+            storage = Storage(str(tmp_path))
+            starts.wait()
+            return storage.create("one.json", {"by": number})
+
+        with ThreadPoolExecutor(8) as pool:
+            created = list(pool.map(create, range(8)))
+        assert created.count(True) == 1
+        assert json.loads((tmp_path / "one.json").read_bytes()) == {"by": created.index(True)}
+        assert names(tmp_path) == ["one.json"]
+
+    @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+    def test_writes_over_what_is_there_on_a_disk_that_knows_no_better(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        def no_links(*_: Any) -> None:
+            raise OSError(number, "no links here")
+
+        monkeypatch.setattr(os, "link", no_links)
+        storage = Storage(str(tmp_path))
+        assert storage.create("one.json", {"by": "us"})
+        assert names(tmp_path) == ["one.json"]
+
+    def test_says_so_where_nothing_can_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "a").touch()
+        with pytest.raises(SparkDanceStorageRefusedError, match="a part of the path is a file"):
+            Storage(f"{tmp_path}/a/b").create("one.json", {})
 
 
 class TestWhatKilledTriesHaveLeft:
@@ -253,3 +297,5 @@ def test_a_file_system_without_folders_of_its_own_is_written_to_as_it_is(monkeyp
     with storage.new_file("clip.mp4", "video/mp4") as file:
         file.write(b"abc")
     assert storage.read("clip.mp4") == b"abc"
+    assert storage.create("one.json", {})
+    assert storage.read("one.json") == b"{}"

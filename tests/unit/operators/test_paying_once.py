@@ -27,6 +27,7 @@ from airflow_provider_spark.api.errors import (
     SparkDanceVendorError,
 )
 from airflow_provider_spark.ledger.record import SparkDanceLedgerError, SparkDanceOvertakenError
+from airflow_provider_spark.ledger.stores import Folder
 from airflow_provider_spark.operators import in_place
 from airflow_provider_spark.polling.schedule import Shape
 from airflow_provider_spark.triggers.spark_dance import SparkDanceGenerationTrigger
@@ -378,6 +379,25 @@ class TestPlaces:
             task.attempt()
         assert not task.orders
 
+    def test_of_two_tries_at_the_same_moment_one_orders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        task = Task(store=None, ledger_path=str(tmp_path))
+        another = Task(vendor=task.vendor, store=None, ledger_path=str(tmp_path), ti=TaskInstance(try_number=2))
+        create, claims = Folder.create, 0
+
+        def claim(*claim: Any) -> bool:
+            nonlocal claims
+            claims += 1
+            if claims == 1:  # the first try has looked twice, and found nothing
+                another.attempt()
+            return create(*claim)
+
+        monkeypatch.setattr(Folder, "create", claim)
+        with pytest.raises(SparkDanceOvertakenError, match="claimed"):
+            task.attempt()
+        assert task.orders == 1
+        assert task.retry().retry().attempt()["generation_id"] == "sd-1"
+        assert task.orders == 1
+
     def test_a_try_that_wakes_up_after_another_has_ordered_orders_nothing(self, sleeps: list[float]) -> None:
         task = Task()
         another = Task(vendor=task.vendor, store=task.store, ti=TaskInstance(try_number=2))
@@ -426,7 +446,7 @@ class TestPlaces:
 
     def test_a_broken_record_ends_the_task_for_good(self) -> None:
         task = Task(store=StateStore(values={"spark_dance_ledger": '{"format": 1}'}))
-        with pytest.raises(AirflowFailException, match=r"remove the record and clear the task.*Nothing was ordered"):
+        with pytest.raises(AirflowFailException, match=r"remove the record.*clear the task.*Nothing was ordered"):
             task.attempt()
         assert not task.orders
 
