@@ -36,6 +36,8 @@ MOST_WORKERS = 256
 # Each new worker opens a connection: many handshakes at a time would make every answer late, which asks for still more
 # workers.
 NEW_WORKERS_PER_SECOND = 50.0
+# So many polls begin before other tasks of the event loop have their turn.
+AT_ONCE = 8
 # A worker that had nothing to do for so many seconds goes.
 IDLE_SECONDS = 30.0
 # A generation whose poll broke in a way that nobody has thought of is asked for again after so many seconds.
@@ -222,13 +224,18 @@ class Hub:
 
     def _dispatch(self) -> None:
         """Give what is due to workers. Where all are busy, the first to be free takes it."""
+        given = 0
         while self._idle or self._may_grow():
+            if given == AT_ONCE:
+                self._wake_at(self._loop.time())
+                break
             if self._idle and self._idle[-1][1].done():  # a worker that was ended from outside
                 self._idle.pop()
                 continue
             place = self._next()
             if place is None:
                 break
+            given += 1
             if self._idle:
                 self._idle.pop()[1].set_result(place)
             else:

@@ -24,7 +24,7 @@ from airflow_provider_spark.polling.hub import Access
 from airflow_provider_spark.polling.lines import Lines
 from airflow_provider_spark.polling.schedule import Pace, Shape
 from airflow_provider_spark.polling.wait import GaveUp, Note, Settled, Wait
-from tests.unit.polling.virtual_time import play
+from tests.unit.polling.virtual_time import VirtualTimeLoop, play
 
 NOON = 1_800_000_000.0
 CLIP = Shape(pixels=864 * 480, frames=48, tier="default")
@@ -45,12 +45,19 @@ def reply(generation_id: str, status: str = "in_progress") -> Reply:
 @dataclass
 class Asked:
     at: float
+    turn: int
     generation_id: str
     key: str
 
 
 def seconds() -> float:
     return asyncio.get_running_loop().time()
+
+
+def turns() -> int:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    return loop.turns
 
 
 @dataclass
@@ -117,7 +124,8 @@ class Transport:
     async def send(self, call: Call) -> Reply:
         world = self.world
         generation_id = call.url.rpartition("/")[2]
-        world.asked.append(Asked(seconds(), generation_id, dict(call.headers)["Authorization"].removeprefix("Bearer ")))
+        key = dict(call.headers)["Authorization"].removeprefix("Bearer ")
+        world.asked.append(Asked(seconds(), turns(), generation_id, key))
         world.under_way += 1
         world.most_under_way = max(world.most_under_way, world.under_way)
         try:
@@ -350,6 +358,24 @@ class TestTheWorkers:
             first_polls = [asked.at for asked in world.asked]
             assert in_any_second(first_polls) <= 50
             assert len(first_polls) == 256
+            await leave(waiting)
+
+        play(story())
+
+    def test_begin_few_polls_before_other_tasks_have_their_turn(self) -> None:
+        async def story() -> None:
+            world = World(lambda one: reply(one), latency=1, rate=5000)
+            waiting = [world.waits(one, pace=Pace(interval=10)) for one in world_ids(1000)]
+            await asyncio.sleep(60)
+            (hub,) = world.lines.hubs.values()
+            hub.hold()
+            await asyncio.sleep(15)
+            world.asked.clear()
+            hub.release()  # all are due, and the workers idle
+            await asyncio.sleep(0.5)
+            begun = Counter(asked.turn for asked in world.asked)
+            assert sum(begun.values()) > 50
+            assert max(begun.values()) <= 8
             await leave(waiting)
 
         play(story())

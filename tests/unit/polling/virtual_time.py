@@ -14,6 +14,8 @@ T = TypeVar("T")
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._seconds = 0.0
+        self.turns = 0
+        """How often it has gone round."""
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
@@ -29,6 +31,7 @@ class _JumpingSelector(selectors.SelectSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.turns += 1
         ready = super().select(0)
         if not ready:
             if timeout is None:
