@@ -46,7 +46,8 @@ class Ledger:
 
     What is written before an order must be written everywhere, or nothing is ordered. What is
     written after it must be written in one place: that is tried a few times and then left, with a word
-    in the log, since an order that is out is waited for all the same.
+    in the log, since an order that is out is waited for all the same. Where another try has written
+    meanwhile, its word is left as it is.
 
     :param stores: the places; with none, the record lasts as long as this object.
     :param attempt: the try of the task that writes.
@@ -67,6 +68,8 @@ class Ledger:
         self._sleep = sleep
         self._latest: Record | None = None
         self._has_looked = False
+        # All that this try has read or written: whatever else lies there is another try's.
+        self._known: list[Record] = []
 
     @property
     def is_kept(self) -> bool:
@@ -79,16 +82,23 @@ class Ledger:
 
         :raises SparkDanceLedgerError: a place can't be read; what lies there may be newer than elsewhere.
         """
-        if self._latest is None and not self._has_looked:
-            self._latest = self._look()
+        if not self._has_looked:
+            self._remember(*self._look())
             self._has_looked = True
         return self._latest
 
-    def _look(self) -> Record | None:
-        found = newest([record for store in self._stores if (record := store.read()) is not None])
-        # Who has taken a revision may have died before the record said so.
-        while claims := [claim for store in self._stores if (claim := store.read_claim(_after(found))) is not None]:
-            found = newest(claims)
+    def _remember(self, *records: Record) -> None:
+        self._known += records
+        self._latest = newest(list(records)) or self._latest
+
+    def _is_anothers(self, found: Record | None) -> bool:
+        return found is not None and found not in self._known
+
+    def _look(self) -> list[Record]:
+        found = [record for store in self._stores if (record := store.read()) is not None]
+        # Who has claimed an order may have died, or sleep, before the record said more.
+        while claims := [claim for store in self._stores if (claim := store.read_claim(_after(newest(found))))]:
+            found += claims
         return found
 
     def intend(self, *, fingerprint: dict[str, str], estimated_cost_usd: float, now: float) -> Record:
@@ -100,11 +110,12 @@ class Ledger:
         :raises SparkDanceOvertakenError: another try has written since this one read; don't order.
         :raises SparkDanceLedgerError: it couldn't be written everywhere; don't order.
         """
-        known, found = self.record, self._look()
-        if found is not None and found != known and (known is None or found.revision >= known.revision):
+        _ = self.record  # what the decision to order was made on
+        found = newest(self._look())
+        if found is not None and self._is_anothers(found):
             raise self._overtaken(f"Try {found.try_number} of this task has written {found.state!r} to the ledger")
         record = Record(
-            revision=_after(known),
+            revision=_after(found),  # without a gap, or two could claim different ones
             state="intent",
             max_tries=self._attempt.max_tries,
             try_number=self._attempt.try_number,
@@ -114,18 +125,25 @@ class Ledger:
         )
         try:
             for store in self._stores:
-                if not store.claim(record):
+                if not store.intend(record):
                     raise self._overtaken(f"Another try of this task has claimed its next order in {store.place}")
-                store.write(record)
         except SparkDanceOvertakenError:
             raise
         except SparkDanceLedgerError:
-            # Where it did get written it must not look like an order that was lost.
-            self._latest = record
-            self.refused()
+            self._remember(record)
+            self._take_back()
             raise
-        self._latest = record
+        self._remember(record)
         return record
+
+    def _take_back(self) -> None:
+        """See that an intent, where it did get written, doesn't look like an order that was lost."""
+        try:
+            overtaken = self._is_anothers(newest(self._look()))
+        except SparkDanceLedgerError:
+            return  # unseen, the order of another try could be what is written over
+        if not overtaken:
+            self.refused()
 
     def _overtaken(self, how: str) -> SparkDanceOvertakenError:
         return SparkDanceOvertakenError(
@@ -161,7 +179,7 @@ class Ledger:
     def _settle(self, order: Order, state: State, **outcome: Any) -> bool:
         try:
             # Anew: this try may have waited for hours.
-            self._latest = newest([record for record in (self._latest, self._look()) if record is not None])
+            self._remember(*self._look(), *([self._latest] if self._latest else []))
             record = self.record
         except SparkDanceLedgerError as error:
             record = self._latest
@@ -179,7 +197,7 @@ class Ledger:
     def _note(self, state: State, **changed: Any) -> None:
         if (record := self.record) is None:
             return
-        self._latest = record.model_copy(
+        word = record.model_copy(
             update={
                 "revision": _after(record),
                 "state": state,
@@ -188,7 +206,8 @@ class Ledger:
                 **changed,
             }
         )
-        self._write_patiently(self._latest)
+        self._remember(word)
+        self._write_patiently(word)
 
     def _write_patiently(self, record: Record) -> None:
         retrying = tenacity.Retrying(
@@ -199,7 +218,7 @@ class Ledger:
             reraise=True,
         )
         try:
-            behind = retrying(_write_anywhere, self._stores, record)
+            behind = retrying(self._write_anywhere, record)
         except SparkDanceLedgerError as error:
             about = f" of generation {record.order.generation_id}" if record.order else ""
             self._log.error(
@@ -213,22 +232,25 @@ class Ledger:
             for failure in behind:
                 self._log.warning("%s Another place has it.", failure)
 
+    def _write_anywhere(self, record: Record) -> list[SparkDanceLedgerError]:
+        """Write to each place; return why some are behind, which a later reader sees by the revision.
+
+        :raises SparkDanceLedgerError: no place has it.
+        """
+        failures: list[SparkDanceLedgerError] = []
+        for store in self._stores:
+            try:
+                # A process that slept must not write over the order of whoever came after it.
+                if any(self._is_anothers(found) for found in (store.read(), store.read_claim(record.revision))):
+                    self._log.warning("%s holds a later word of another try, which is left as it is.", store.place)
+                else:
+                    store.write(record)
+            except SparkDanceLedgerError as error:
+                failures.append(error)
+        if failures and len(failures) == len(self._stores):
+            raise failures[-1]
+        return failures
+
 
 def _after(record: Record | None) -> int:
     return record.revision + 1 if record else 1
-
-
-def _write_anywhere(stores: Sequence[Store], record: Record) -> list[SparkDanceLedgerError]:
-    """Write to each place; return why some are behind, which a later reader sees by the revision.
-
-    :raises SparkDanceLedgerError: no place has it.
-    """
-    failures: list[SparkDanceLedgerError] = []
-    for store in stores:
-        try:
-            store.write(record)
-        except SparkDanceLedgerError as error:
-            failures.append(error)
-    if failures and len(failures) == len(stores):
-        raise failures[-1]
-    return failures

@@ -37,14 +37,14 @@ class Store(Protocol):
         :raises SparkDanceLedgerError: it couldn't be written.
         """
 
-    def claim(self, intent: Record) -> bool:
-        """Take this revision for an order that is about to go out; return whether it was free.
+    def intend(self, record: Record) -> bool:
+        """Write that an order is about to go out; return whether no other try has claimed its revision.
 
-        :raises SparkDanceLedgerError: it couldn't be told or taken.
+        :raises SparkDanceLedgerError: it couldn't be told or written.
         """
 
     def read_claim(self, revision: int) -> Record | None:
-        """Return with which intent a revision was taken, ``None`` where it is free.
+        """Return with which intent a revision was claimed, ``None`` where it is free or the place knows no claims.
 
         :raises SparkDanceLedgerError: as with a record.
         """
@@ -80,12 +80,13 @@ class TaskStateStore:
         except Exception as error:
             raise _unreachable("written to", self.place, error) from error
 
-    def claim(self, intent: Record) -> bool:
-        """Return that it was free: Airflow takes no word of a try that it has given up."""
+    def intend(self, record: Record) -> bool:
+        """Write an intent: Airflow takes no word of a try that it has given up."""
+        self.write(record)
         return True
 
     def read_claim(self, revision: int) -> Record | None:
-        """Return that it is free."""
+        """Return ``None``: there are no claims."""
         return None
 
 
@@ -119,8 +120,8 @@ class Folder:
 class FolderStore:
     """A record as a file in object storage, for every version of Airflow.
 
-    In ``claims`` beside it lies a file for each order that was about to go out, which only one of several tries can
-    create. None is ever removed: a try that was held up for hours would take the revision again.
+    In ``claims`` beside it lies a file for each order that was about to go out, the intent, which only one of several
+    tries can create. None is ever removed: a try that was held up for hours would claim the revision again.
     """
 
     def __init__(self, folder: Folder, attempt: Attempt) -> None:
@@ -143,16 +144,16 @@ class FolderStore:
         except Exception as error:
             raise _unreachable("written to", self.place, error) from error
 
-    def claim(self, intent: Record) -> bool:
-        """Take a revision for an order; return whether it was free."""
-        name = self._claim_name(intent.revision)
+    def intend(self, record: Record) -> bool:
+        """Claim a revision for an order; return whether no other try has it."""
+        name = self._claim_name(record.revision)
         try:
-            return self._folder.create(name, intent.to_json())
+            return self._folder.create(name, record.to_json())
         except Exception as error:
             raise _unreachable("written to", self._folder.show(name), error) from error
 
     def read_claim(self, revision: int) -> Record | None:
-        """Return with which intent a revision was taken, ``None`` where it is free."""
+        """Return with which intent a revision was claimed, ``None`` where it is free."""
         return self._read(self._claim_name(revision))
 
     def _claim_name(self, revision: int) -> str:

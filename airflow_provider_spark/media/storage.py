@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import inspect
 import json
 import os
 import secrets
@@ -27,9 +28,15 @@ BLOCK: Final = 8 << 20
 _CONTENT_TYPE: Final = {"s3": "ContentType", "s3a": "ContentType", "gs": "content_type", "gcs": "content_type"}
 # They have no folders; asked to make one, some would make a bucket.
 _WITHOUT_FOLDERS: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
+# How each is told to create what isn't there and to leave what is.
+_CREATING: Final[dict[str, tuple[str, object]]] = {
+    **dict.fromkeys(("s3", "s3a", "gs", "gcs"), ("mode", "create")),
+    **dict.fromkeys(("abfs", "abfss", "az"), ("overwrite", False)),
+}
 # What is sent to them in one piece appears whole or not at all.
-_WHOLE_OR_NOT_AT_ALL: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+_WHOLE_OR_NOT_AT_ALL: Final = _CREATING.keys()
 _LOCAL: Final = {"file", "local"}
+# What a server says that knows no such condition, and a disk without links.
 _NO_SUCH_WAY: Final = {errno.ENOSYS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP}
 _REFUSALS: Final = {
     errno.ENOSPC: "there is no room left",
@@ -130,15 +137,18 @@ class Storage:
                 found = self.read(name)
                 if found is not None:
                     return found == data
-                if not _knows_no_condition(error):
+                if not isinstance(error, NotImplementedError) and getattr(error, "errno", None) not in _NO_SUCH_WAY:
                     raise
                 self.write(name, content)
         return True
 
     def _create(self, name: str, data: bytes) -> None:
         file_system, path = self._file_system(), self._path(name)
-        if self._protocol in _WHOLE_OR_NOT_AT_ALL:
-            file_system.pipe_file(path, data, mode="create", **self._typed("application/json"))
+        if self._protocol in _CREATING:
+            word, value = _CREATING[self._protocol]
+            if word not in inspect.signature(file_system._pipe_file).parameters:
+                raise NotImplementedError  # an older library, which would pay no heed to it
+            file_system.pipe_file(path, data, **{word: value}, **self._typed("application/json"))
         elif self._is_local:
             self._make_folder(name)
             part = Path(f"{path}.{secrets.token_hex(4)}.part")
@@ -294,14 +304,6 @@ class Storage:
 
 def _json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False).encode(errors="replace")
-
-
-def _knows_no_condition(error: Exception) -> bool:
-    """Tell a server, a disk or a library without a way to create what isn't there from one that failed to."""
-    if isinstance(error, OSError):
-        return error.errno in _NO_SUCH_WAY
-    # s3fs hands a word that it doesn't know on to botocore.
-    return isinstance(error, NotImplementedError | TypeError) or type(error).__name__ == "ParamValidationError"
 
 
 class NewFile:

@@ -267,9 +267,11 @@ class Hub:
                     self._idle.append((self._loop.time(), turn))
                     place = await turn
         finally:
-            # Only where the worker itself was ended from outside: its generation must not be lost.
-            if place is not None and place.turn == UNDER_WAY and not self._is_closed:
-                self._put(place, BROKEN_STEP)
+            # Only where the worker itself was ended: from outside, or with this hub, which all have left for another.
+            # Its generation must not be lost.
+            hub = place.hub if place is not None else None
+            if place is not None and hub is not None and place.turn == UNDER_WAY and not hub._is_closed:
+                hub._put(place, BROKEN_STEP if hub is self else 0.0)
 
     async def _poll(self, place: Place) -> None:
         refused_key = False

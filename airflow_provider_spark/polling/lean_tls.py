@@ -16,6 +16,8 @@ import aiohttp
 
 # Several times what a poll's reply has; a longer one is read in more turns.
 READ_BUFFER = 4 * 1024
+# Seconds that a closed connection waits for the other side's goodbye.
+SHUTDOWN_TIMEOUT = 2.0
 
 
 class LeanTLS(sslproto.SSLProtocol):
@@ -39,7 +41,12 @@ class LeanConnector(aiohttp.TCPConnector):
         http = args[0]()
         shaken = asyncio.get_running_loop().create_future()
         tls = LeanTLS(
-            asyncio.get_running_loop(), http, context, shaken, server_hostname=kwargs.pop("server_hostname", None)
+            asyncio.get_running_loop(),
+            http,
+            context,
+            shaken,
+            server_hostname=kwargs.pop("server_hostname", None),
+            ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
         raw, _ = await super()._wrap_create_connection(lambda: tls, **kwargs)
         try:

@@ -20,6 +20,7 @@ import yarl
 from airflow_provider_spark.api.errors import SparkDanceConfigurationError
 from airflow_provider_spark.api.protocol import MAX_REPLY_BYTES, Call
 from airflow_provider_spark.polling.lean_tls import LeanConnector
+from airflow_provider_spark.polling.resolver import SharedResolver
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.endpoint import Endpoint
@@ -59,8 +60,8 @@ def _may_use_a_proxy(endpoint: Endpoint) -> bool:
 class Clients(Generic[Client]):
     """Clients with one connection each, as many as there are calls under way.
 
-    The one that was used last is used next, so that the connections that nobody needs any more grow old and close.
-    One client with many connections does neither: aiohttp uses the oldest first, and httpx looks at each on every call.
+    The one that was used last is used next, so that connections that nobody needs any more grow old, and aiohttp closes
+    them. With one client for all, aiohttp would use the oldest first, and httpx look at each of them on every call.
     """
 
     def __init__(self, make: Callable[[], Client]) -> None:
@@ -87,12 +88,13 @@ class DirectTransport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._resolver = SharedResolver()
         self._sessions = Clients(self._open)
 
     def _open(self) -> aiohttp.ClientSession:
         endpoint = self._endpoint
         return aiohttp.ClientSession(
-            connector=LeanConnector(limit=1, ssl=endpoint.tls(), keepalive_timeout=KEEP_ALIVE),
+            connector=LeanConnector(limit=1, ssl=endpoint.tls(), keepalive_timeout=KEEP_ALIVE, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
             # Nothing of the environment: a netrc would put another key in place of the connection's.
@@ -132,8 +134,8 @@ class DirectTransport:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for session in self._sessions.all:
-            await session.close()
+        await asyncio.gather(*(session.close() for session in self._sessions.all), return_exceptions=True)
+        await self._resolver.close()
 
 
 class ProxiedTransport:

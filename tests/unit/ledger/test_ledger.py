@@ -33,9 +33,11 @@ class Shelf:
         self._fail()
         self.record = record
 
-    def claim(self, intent: Record) -> bool:
-        self._fail()
-        return self.claims.setdefault(intent.revision, intent) == intent
+    def intend(self, record: Record) -> bool:
+        if self.claims.setdefault(record.revision, record) != record:
+            return False
+        self.write(record)
+        return True
 
     def read_claim(self, revision: int) -> Record | None:
         self._fail()
@@ -174,13 +176,63 @@ def test_no_order_follows_where_another_try_has_written_since(written: State) ->
     assert shelf.record == a_record(written, try_number=2)
 
 
+def test_who_cannot_claim_an_order_takes_nothing_back_from_another_try() -> None:
+    class Unreachable(Shelf):
+        def intend(self, record: Record) -> bool:
+            self.claims = {1: a_record("intent", try_number=2)}
+            self.record = a_record("submitted", try_number=2, revision=2)
+            raise SparkDanceLedgerError("the shelf is out of reach")
+
+    shelf = Unreachable()
+    ledger = ledger_of(shelf, attempt=an_attempt(try_number=1))
+    with pytest.raises(SparkDanceLedgerError, match="out of reach"):
+        intend(ledger)
+    assert shelf.record == a_record("submitted", try_number=2, revision=2)
+    with pytest.raises(SparkDanceOvertakenError):
+        intend(ledger)
+
+
+def test_who_cannot_look_takes_nothing_back_and_claims_the_same_order_again() -> None:
+    class Away(Shelf):
+        was_away = False
+
+        def intend(self, record: Record) -> bool:
+            if not self.was_away:
+                self.was_away, self.faults = True, 1
+                raise SparkDanceLedgerError("the shelf is out of reach")
+            return super().intend(record)
+
+    shelf = Away()
+    ledger = ledger_of(shelf)
+    with pytest.raises(SparkDanceLedgerError):
+        intend(ledger)
+    assert shelf.record is None
+    assert intend(ledger).revision == 1, "a gap would let two tries claim different ones"
+
+
+@pytest.mark.parametrize("word", ["ambiguous", "submitted", "refused"])
+def test_who_wakes_up_after_its_order_writes_over_no_later_word(word: str, caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf()
+    sleeper = ledger_of(shelf, attempt=an_attempt(try_number=1))
+    intend(sleeper)
+    reporter = ledger_of(shelf, attempt=an_attempt(try_number=2))
+    assert reporter.record is not None
+    reporter.ambiguous()
+    after_a_clear = ledger_of(shelf, attempt=an_attempt(try_number=3))
+    intend(after_a_clear)
+    after_a_clear.submitted(an_order("sd-new"))
+    getattr(sleeper, word)(*([an_order("sd-old")] if word == "submitted" else []))
+    assert newest_of(shelf) == after_a_clear.record
+    assert "a later word of another try" in caplog.text
+
+
 def test_no_order_follows_where_another_try_has_claimed_it_at_the_same_moment() -> None:
     theirs = a_record("intent", try_number=2)
 
     class Claimed(Shelf):
-        def claim(self, intent: Record) -> bool:
+        def intend(self, record: Record) -> bool:
             self.claims[1] = theirs  # between this try's look and its claim
-            return super().claim(intent)
+            return super().intend(record)
 
     claimed = Claimed()
     with pytest.raises(SparkDanceOvertakenError, match=r"Another try.*has claimed its next order.*this try, 1,"):
@@ -197,8 +249,8 @@ def test_who_died_between_the_claim_and_the_record_is_heard_of() -> None:
 
 def test_a_claim_of_which_no_one_knows_whether_it_was_taken_is_taken_back() -> None:
     class Lost(Shelf):
-        def claim(self, intent: Record) -> bool:
-            super().claim(intent)
+        def intend(self, record: Record) -> bool:
+            super().intend(record)
             raise SparkDanceLedgerError("no answer")
 
     lost = Lost()

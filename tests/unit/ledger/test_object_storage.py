@@ -106,16 +106,16 @@ def test_a_list_of_the_folder_from_before_hides_no_record(store: FolderStore, s3
 
 def test_a_revision_is_claimed_once(store: FolderStore, s3_server: S3Server) -> None:
     assert store.read_claim(1) is None
-    assert store.claim(a_record("intent"))
+    assert store.intend(a_record("intent"))
     late = FolderStore(Folder(s3_path(FOLDER)), an_attempt())
-    assert not late.claim(a_record("intent", try_number=2))
+    assert not late.intend(a_record("intent", try_number=2))
     assert late.read_claim(1) == a_record("intent")
     assert s3_server.stored() == [f"{FOLDER}/claims/{NAME.replace('.json', '.1.json')}"]
 
 
 def test_a_claim_that_is_sent_twice_since_its_answer_was_lost_is_still_ones_own(store: FolderStore) -> None:
-    assert store.claim(a_record("intent"))
-    assert store.claim(a_record("intent"))
+    assert store.intend(a_record("intent"))
+    assert store.intend(a_record("intent"))
 
 
 def test_half_a_record_is_never_taken_for_none(store: FolderStore, s3_server: S3Server) -> None:

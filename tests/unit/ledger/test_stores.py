@@ -77,16 +77,16 @@ class TestFolderStore:
         ours, theirs = (FolderStore(Folder(str(tmp_path)), an_attempt()) for _ in range(2))
         intent = a_record("intent", revision=3)
         assert ours.read_claim(3) is None
-        assert ours.claim(intent)
-        assert not theirs.claim(a_record("intent", revision=3, try_number=2))
+        assert ours.intend(intent)
+        assert not theirs.intend(a_record("intent", revision=3, try_number=2))
         assert theirs.read_claim(3) == intent
         ours.write(a_record("submitted", revision=4))
-        assert not theirs.claim(a_record("intent", revision=3, try_number=2))
-        assert theirs.claim(a_record("intent", revision=5, try_number=2))
+        assert not theirs.intend(a_record("intent", revision=3, try_number=2))
+        assert theirs.intend(a_record("intent", revision=5, try_number=2))
 
     def test_a_claim_that_cannot_be_understood_is_never_taken_for_none(self, tmp_path: Path) -> None:
         store = FolderStore(Folder(str(tmp_path)), an_attempt())
-        store.claim(a_record("intent"))
+        store.intend(a_record("intent"))
         (file,) = files(tmp_path)
         file.write_text("{")
         with pytest.raises(SparkDanceRecordError, match=str(file)):

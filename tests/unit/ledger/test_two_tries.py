@@ -76,9 +76,9 @@ class Slow(FolderStore):
         self._step()
         return super().read_claim(revision)
 
-    def claim(self, intent: Record) -> bool:
+    def intend(self, record: Record) -> bool:
         self._step()
-        return super().claim(intent)
+        return super().intend(record)
 
     def write(self, record: Record) -> None:
         self._step()

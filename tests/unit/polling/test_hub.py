@@ -69,6 +69,7 @@ class World:
 
     answer: Callable[[str], Answer]
     latency: float = 0.1
+    latencies: dict[str, float] = field(default_factory=dict)
     rate: float = 1000.0
     key: str = KEY
     asked: list[Asked] = field(default_factory=list)
@@ -129,7 +130,7 @@ class Transport:
         world.under_way += 1
         world.most_under_way = max(world.most_under_way, world.under_way)
         try:
-            await asyncio.sleep(world.latency)
+            await asyncio.sleep(world.latencies.get(generation_id, world.latency))
             answer = world.answer(generation_id)
         finally:
             world.under_way -= 1
@@ -569,6 +570,26 @@ class TestIsolation:
 
 
 class TestARefusedKey:
+    def test_loses_no_poll_that_is_under_way_when_all_move_to_the_new_one(self) -> None:
+        async def story() -> None:
+            def answer(one: str) -> Answer:
+                key = next(asked.key for asked in reversed(world.asked) if asked.generation_id == one)
+                return (401, {}, b"") if key != world.key else reply(one)
+
+            # One is refused at once, while the others are still being asked for with the old key.
+            world = World(answer, latency=0.5, latencies={"sd-0": 0.02})
+            waiting = [world.waits(one) for one in world_ids(4)]
+            await asyncio.sleep(2.9)
+            world.key = "sk-new"
+            await asyncio.sleep(60)
+            assert len(world.look_ups) == 2
+            for one in world_ids(4):
+                assert len([at for at in world.times_of(one) if at > 5]) > 30
+            await leave(waiting)
+            assert world.is_empty
+
+        play(story())
+
     def test_leaves_nothing_behind_where_all_go_before_the_next_look_up(self) -> None:
         async def story() -> None:
             world = World(lambda one: (401, {}, b""))
