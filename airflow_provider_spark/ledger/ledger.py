@@ -130,20 +130,12 @@ class Ledger:
         except SparkDanceOvertakenError:
             raise
         except SparkDanceLedgerError:
+            # Where it did get written it must not look like an order that was lost.
             self._remember(record)
-            self._take_back()
+            self.refused()
             raise
         self._remember(record)
         return record
-
-    def _take_back(self) -> None:
-        """See that an intent, where it did get written, doesn't look like an order that was lost."""
-        try:
-            overtaken = self._is_anothers(newest(self._look()))
-        except SparkDanceLedgerError:
-            return  # unseen, the order of another try could be what is written over
-        if not overtaken:
-            self.refused()
 
     def _overtaken(self, how: str) -> SparkDanceOvertakenError:
         return SparkDanceOvertakenError(
@@ -240,8 +232,7 @@ class Ledger:
         failures: list[SparkDanceLedgerError] = []
         for store in self._stores:
             try:
-                # A process that slept must not write over the order of whoever came after it.
-                if any(self._is_anothers(found) for found in (store.read(), store.read_claim(record.revision))):
+                if self._is_overtaken(store, record.revision):
                     self._log.warning("%s holds a later word of another try, which is left as it is.", store.place)
                 else:
                     store.write(record)
@@ -250,6 +241,14 @@ class Ledger:
         if failures and len(failures) == len(self._stores):
             raise failures[-1]
         return failures
+
+    def _is_overtaken(self, store: Store, revision: int) -> bool:
+        """Tell whether a word of this revision would be written over another try's, or stand before its claim.
+
+        A process that slept comes here late, and one whose claim had no answer may have lost it to another.
+        """
+        claims = (store.read_claim(claimed) for claimed in (revision - 1, revision))
+        return any(self._is_anothers(found) for found in (store.read(), *claims))
 
 
 def _after(record: Record | None) -> int:

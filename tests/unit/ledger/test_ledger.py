@@ -192,13 +192,41 @@ def test_who_cannot_claim_an_order_takes_nothing_back_from_another_try() -> None
         intend(ledger)
 
 
-def test_who_cannot_look_takes_nothing_back_and_claims_the_same_order_again() -> None:
+def test_an_intent_that_came_through_in_one_place_is_taken_back_there_while_the_other_is_away() -> None:
+    class Away(Shelf):
+        def intend(self, record: Record) -> bool:
+            self.faults = 99
+            raise SparkDanceLedgerError("the shelf is out of reach")
+
+    here, away = Shelf(), Away()
+    with pytest.raises(SparkDanceLedgerError, match="out of reach"):
+        intend(ledger_of(here, away))
+    assert newest_of(here) == here.record
+    assert here.record is not None
+    assert here.record.state == "refused"
+
+
+def test_who_lost_a_claim_without_hearing_of_it_takes_nothing_back() -> None:
+    theirs = a_record("intent", try_number=2)
+
+    class Lost(Shelf):
+        def intend(self, record: Record) -> bool:
+            self.claims[1] = theirs
+            raise SparkDanceLedgerError("no answer")
+
+    lost = Lost()
+    with pytest.raises(SparkDanceLedgerError, match="no answer"):
+        intend(ledger_of(lost, attempt=an_attempt(try_number=1)))
+    assert newest_of(lost) == theirs
+
+
+def test_who_can_write_nothing_claims_the_same_order_again() -> None:
     class Away(Shelf):
         was_away = False
 
         def intend(self, record: Record) -> bool:
             if not self.was_away:
-                self.was_away, self.faults = True, 1
+                self.was_away, self.faults = True, 4
                 raise SparkDanceLedgerError("the shelf is out of reach")
             return super().intend(record)
 
