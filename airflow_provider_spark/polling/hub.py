@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 MOST_WORKERS = 256
 # Each new worker opens a connection: many handshakes at a time would make every answer late, which asks for still more
 # workers.
-NEW_WORKERS_PER_SECOND = 50.0
+NEW_WORKERS_PER_SECOND = 200.0
 # So many polls begin before other tasks of the event loop have their turn.
 AT_ONCE = 8
 # A worker that had nothing to do for so many seconds goes.
