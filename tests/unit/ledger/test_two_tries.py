@@ -1,4 +1,4 @@
-"""Two tries of one task at the same moment: every way in which their steps can follow each other."""
+"""Two tries of one task at the same moment: their steps may follow each other in any order."""
 
 from __future__ import annotations
 
