@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 from typing import Protocol as Interface
 
@@ -21,6 +21,7 @@ from airflow_provider_spark.api.errors import SparkDanceConfigurationError
 from airflow_provider_spark.api.protocol import MAX_REPLY_BYTES, Call
 from airflow_provider_spark.polling.lean_tls import LeanConnector
 from airflow_provider_spark.polling.resolver import SharedResolver
+from airflow_provider_spark.polling.timeout import SharedTimeout
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.endpoint import Endpoint
@@ -69,18 +70,17 @@ class Clients(Generic[Client]):
         self._free = [make()]
         self.all = list(self._free)
 
-    @contextmanager
-    def one(self) -> Iterator[Client]:
+    def lend(self) -> Client:
         """Lend a client for one call."""
         if self._free:
-            client = self._free.pop()
-        else:
-            client = self._make()
-            self.all.append(client)
-        try:
-            yield client
-        finally:
-            self._free.append(client)
+            return self._free.pop()
+        client = self._make()
+        self.all.append(client)
+        return client
+
+    def take_back(self, client: Client) -> None:
+        """Have it ready for the next call."""
+        self._free.append(client)
 
 
 class DirectTransport:
@@ -89,6 +89,7 @@ class DirectTransport:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._resolver = SharedResolver()
+        self._timeout = SharedTimeout(endpoint.request_timeout)
         self._sessions = Clients(self._open)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -96,15 +97,16 @@ class DirectTransport:
         return aiohttp.ClientSession(
             connector=LeanConnector(limit=1, ssl=endpoint.tls(), keepalive_timeout=KEEP_ALIVE, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
+            timeout=aiohttp.ClientTimeout(),  # none of its own: SharedTimeout costs less
             # Nothing of the environment: a netrc would put another key in place of the connection's.
             trust_env=False,
         )
 
     async def send(self, call: Call) -> Reply:
         """Send a call and read its bounded reply."""
+        session = self._sessions.lend()
         try:
-            with self._sessions.one() as session:
+            with self._timeout:
                 async with session.request(
                     call.method,
                     yarl.URL(call.url, encoded=True),
@@ -117,6 +119,8 @@ class DirectTransport:
             if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
                 raise httpx.ConnectError(str(error)) from None
             raise
+        finally:
+            self._sessions.take_back(session)
 
     @staticmethod
     async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -143,6 +147,7 @@ class ProxiedTransport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._timeout = SharedTimeout(endpoint.request_timeout)
         self._clients = Clients(self._open)
 
     def _open(self) -> httpx.AsyncClient:
@@ -161,20 +166,21 @@ class ProxiedTransport:
 
     async def send(self, call: Call) -> Reply:
         """Send a call and read its bounded reply."""
-        with self._clients.one() as client:
-            # A cookie of one answer is none of the next one's business.
-            client.cookies.clear()
+        client = self._clients.lend()
+        # A cookie of one answer is none of the next one's business.
+        client.cookies.clear()
+        try:
             # httpx's own timeout is for each step, and starts anew with every byte.
-            async with (
-                asyncio.timeout(self._endpoint.request_timeout),
-                client.stream(call.method, call.url, headers=call.headers, content=call.body) as response,
-            ):
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_REPLY_BYTES:
-                        break
-                return response.status_code, response.headers, bytes(body)
+            with self._timeout:
+                async with client.stream(call.method, call.url, headers=call.headers, content=call.body) as response:
+                    body = bytearray()
+                    async for chunk in response.aiter_bytes():
+                        body += chunk
+                        if len(body) > MAX_REPLY_BYTES:
+                            break
+                    return response.status_code, response.headers, bytes(body)
+        finally:
+            self._clients.take_back(client)
 
     async def aclose(self) -> None:
         """Close all connections."""
