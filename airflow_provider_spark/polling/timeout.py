@@ -18,15 +18,16 @@ class SharedTimeout:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        # When each call that is under way ends, the oldest first.
-        self._calls: dict[asyncio.Task[object], float] = {}
-        self._overdue: set[asyncio.Task[object]] = set()
+        # Of each call that is under way, the oldest first: when it ends, and how often its task was cancelled before.
+        self._calls: dict[asyncio.Task[object], tuple[float, int]] = {}
+        self._overdue: dict[asyncio.Task[object], int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._seconds
-        self._calls[_current_task()] = ends_at
+        task = _current_task()
+        self._calls[task] = ends_at, task.cancelling()
         if self._timer is None:
             self._timer = loop.call_at(ends_at, self._end_overdue)
 
@@ -35,9 +36,8 @@ class SharedTimeout:
     ) -> None:
         task = _current_task()
         if task in self._overdue:
-            self._overdue.remove(task)
             # Where someone else wants the task to end, too, it does.
-            if task.uncancel() == 0 and kind is asyncio.CancelledError:
+            if task.uncancel() <= self._overdue.pop(task) and kind is asyncio.CancelledError:
                 raise TimeoutError from error
             return
         del self._calls[task]
@@ -49,12 +49,12 @@ class SharedTimeout:
         loop = asyncio.get_running_loop()
         self._timer = None
         while self._calls:
-            task, ends_at = next(iter(self._calls.items()))
+            task, (ends_at, cancelled_before) = next(iter(self._calls.items()))
             if ends_at > loop.time():
                 self._timer = loop.call_at(ends_at, self._end_overdue)
                 return
             del self._calls[task]
-            self._overdue.add(task)
+            self._overdue[task] = cancelled_before
             task.cancel()
 
 

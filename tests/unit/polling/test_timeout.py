@@ -83,6 +83,22 @@ def test_a_task_goes_on_after_a_call_that_timed_out() -> None:
     play(story())
 
 
+def test_a_task_that_has_survived_a_cancel_is_told_of_a_timeout_as_any_other() -> None:
+    async def survivor() -> None:
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            with pytest.raises(TimeoutError):
+                await call(SharedTimeout(1), 5)
+
+    async def story() -> None:
+        task = asyncio.create_task(survivor())
+        asyncio.get_running_loop().call_later(1, task.cancel)
+        await task
+
+    play(story())
+
+
 def test_a_call_that_fails_by_itself_says_why() -> None:
     async def story() -> None:
         timeout = SharedTimeout(1)
