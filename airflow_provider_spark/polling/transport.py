@@ -82,6 +82,10 @@ class Clients(Generic[Client]):
         """Have it ready for the next call."""
         self._free.append(client)
 
+    def give_up(self, client: Client) -> None:
+        """Lend a client no more."""
+        self.all.remove(client)
+
 
 class DirectTransport:
     """Calls to the vendor's own host, with aiohttp."""
@@ -178,12 +182,21 @@ class ProxiedTransport:
                         body += chunk
                         if len(body) > MAX_REPLY_BYTES:
                             break
-                    return response.status_code, response.headers, bytes(body)
-        finally:
-            self._clients.take_back(client)
+                    reply = response.status_code, response.headers, bytes(body)
+        except BaseException:
+            # httpx may count a call that was ended from outside as under way for ever: its client would serve no other.
+            self._clients.give_up(client)
+            await self._close(client)
+            raise
+        self._clients.take_back(client)
+        return reply
 
     async def aclose(self) -> None:
         """Close all connections."""
         for client in self._clients.all:
-            with suppress(httpx.HTTPError, OSError):
-                await client.aclose()
+            await self._close(client)
+
+    @staticmethod
+    async def _close(client: httpx.AsyncClient) -> None:
+        with suppress(httpx.HTTPError, OSError):
+            await client.aclose()

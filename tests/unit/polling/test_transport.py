@@ -96,6 +96,23 @@ class TestBothWays:
             with pytest.raises((TimeoutError, httpx.TimeoutException)):
                 await ask(way, endpoint(vendor.url, request_timeout=0.3))
 
+    async def test_go_on_after_a_call_was_cut_off_in_whatever_turn_of_the_loop(self, way: Open) -> None:
+        async with host(lambda _: plain()) as vendor:
+            at = endpoint(vendor.url, request_timeout=2)
+            call, transport = Protocol(at).poll_call("sd-1"), way(at)
+            ends = []
+            for turns in range(30):
+                assert (await transport.send(call))[0] == 200
+                cut = asyncio.create_task(transport.send(call))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                cut.cancel()
+                await asyncio.wait([cut])
+                ends.append("cut" if cut.cancelled() else "answered")
+            await transport.aclose()
+        assert ends.count("cut") > 3
+        assert ends[-1] == "answered"
+
     async def test_tell_a_host_that_is_not_there_from_one_that_gave_no_answer(self, way: Open) -> None:
         with deaf_port() as port, pytest.raises(httpx.ConnectError):
             await ask(way, endpoint(f"http://127.0.0.1:{port}"))
