@@ -58,21 +58,23 @@ class Access:
     max_requests_per_second: float = DEFAULT_REQUESTS_PER_SECOND
 
 
-# A line for the log, the end, or why there is no hub to wait in.
-News = Note | Settled | GaveUp | SparkDanceError
+# A line for the log, the end, why there is no hub to wait in, or what is wrong with the wait itself.
+News = Note | Settled | GaveUp | Exception
 
 
 class Place:
     """The place of one wait in a hub. The hub tells it news; whoever waits hears them in their own task.
 
     :param refused: called with the access that the vendor refused, and whether it refused the key itself.
+    :param joined_at: Unix seconds; a triggerer may take a wait over long after its deadline.
     """
 
-    __slots__ = ("_listener", "_news", "hub", "refused", "turn", "wait")
+    __slots__ = ("_listener", "_news", "hub", "joined_at", "refused", "turn", "wait")
 
-    def __init__(self, wait: Wait, refused: Callable[[Access, bool], None]) -> None:
+    def __init__(self, wait: Wait, refused: Callable[[Access, bool], None], joined_at: float) -> None:
         self.wait = wait
         self.refused = refused
+        self.joined_at = joined_at
         self.hub: Hub | None = None
         self.turn = LEFT
         self._news: tuple[News, ...] = ()
@@ -140,9 +142,10 @@ class Hub:
 
     def join(self, place: Place) -> None:
         """Take a wait in: its first poll comes when the wait says so."""
+        after = place.wait.first_ask(self._now(), self._spread())
         place.hub = self
         self.places.add(place)
-        self._put(place, place.wait.first_ask(self._now(), self._spread()))
+        self._put(place, after)
 
     def move_here(self, moving: set[Place], other: Hub) -> None:
         """Take over places of another hub, each with its turn; one that is being asked for comes when it has news."""

@@ -11,9 +11,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from airflow_provider_spark.api.errors import SparkDanceConnectionLookupError, SparkDanceError
-from airflow_provider_spark.polling.hub import Access, Hub, Place
-from airflow_provider_spark.polling.wait import GaveUp, Note, Settled, Wait
+from airflow_provider_spark.api.errors import (
+    SparkDanceConnectionLookupError,
+    SparkDanceError,
+    SparkDanceTimeoutError,
+)
+from airflow_provider_spark.polling.hub import UNDER_WAY, Access, Hub, Place
+from airflow_provider_spark.polling.wait import Ask, GaveUp, Note, Settled, Wait
 
 if TYPE_CHECKING:
     from airflow_provider_spark.api.endpoint import Endpoint
@@ -26,8 +30,9 @@ Tell = Callable[[Note], None]
 
 # Seconds between two look-ups of a connection, at least: each is a round trip to Airflow's supervisor.
 LOOK_UP_SPACING = 2.0
-# A hub that the vendor holds back may not ask at the very deadline: so many seconds later the wait ends unasked.
-GRACE = 30.0
+# A hub that can't be opened, that the vendor holds back or that has many to ask for doesn't ask at the very deadline:
+# so many seconds later the wait ends unasked. Even with the time until the next sweep, Airflow's own end comes later.
+GRACE = 45.0
 # Looking for those takes one timer for a connection, which fires every so many seconds; one a wait would cost more
 # memory than the wait.
 SWEEP = 15.0
@@ -73,7 +78,7 @@ class Lines:
         line = self._lines.get(conn_id)
         if line is None:
             line = self._lines[conn_id] = Line(conn_id, look_up, self, self._now)
-        place = Place(wait, line.renew)
+        place = Place(wait, line.renew, self._now())
         line.places.add(place)
         try:
             line.take_in(place)
@@ -86,13 +91,18 @@ class Lines:
                         # The connection can't be read: that may be mended, as whatever else goes wrong with a poll.
                         place.wait, decision = place.wait.after_fault(news, self._now(), self._spread())
                         if isinstance(decision, GaveUp):
-                            return decision
+                            if not isinstance(decision.error, SparkDanceTimeoutError):
+                                return decision
+                            # It couldn't ask at its deadline: where that stays so, the next sweep ends it.
+                            decision = Ask(LOOK_UP_SPACING)
                         if decision.note is not None:
                             tell(decision.note)
                         await asyncio.sleep(decision.after)
                         line.take_in(place)
-                    else:
+                    elif isinstance(news, Note):
                         tell(news)
+                    else:
+                        raise news
         finally:
             await self._leave(line, place)
 
@@ -174,10 +184,10 @@ class Line:
         self._start()
 
     def _end_overdue(self) -> None:
-        overdue = self._now() - GRACE
+        now = self._now()
         for place in self.places:
-            if place.wait.deadline < overdue:
-                place.tell(place.wait.ran_out(self._now()))
+            if max(place.wait.deadline, place.joined_at) + GRACE < now and place.turn != UNDER_WAY:
+                place.tell(place.wait.ran_out(now))
         loop = asyncio.get_running_loop()
         self._sweep = loop.call_later(SWEEP, self._end_overdue, context=contextvars.Context())
 
@@ -201,7 +211,10 @@ class Line:
                 hub.move_here(moving, before)
                 await self._lines.close_if_empty(before)
             await self._take_in_all(access)
-        except Exception as fault:
+        except (Exception, asyncio.CancelledError) as fault:
+            task = asyncio.current_task()
+            if isinstance(fault, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
             # A stranger's own text may quote the connection.
             error = (
                 fault
@@ -227,7 +240,12 @@ class Line:
         while self._at_the_door:
             hub = self._hub = await self._lines.open(access)
             for _ in range(min(AT_ONCE, len(self._at_the_door))):
-                hub.join(self._at_the_door.pop())
+                place = self._at_the_door.pop()
+                try:
+                    hub.join(place)
+                except Exception as fault:
+                    # Raised where this one waits: it is nobody else's business.
+                    place.tell(fault)
             await asyncio.sleep(0)
         if self._hub is not None:
             await self._lines.close_if_empty(self._hub)

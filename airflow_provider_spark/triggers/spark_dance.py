@@ -31,7 +31,7 @@ class SparkDanceGenerationTrigger(BaseTrigger):
     :param generation_id: the vendor's id.
     :param spark_dance_conn_id: connection to poll with.
     :param submitted_at: Unix seconds.
-    :param deadline: Unix seconds after which no poll is made.
+    :param deadline: Unix seconds at which the last poll is made, or as soon as there is a chance to.
     :param shape: ``pixels`` of a frame, ``frames`` and ``tier``: what decides how long it may take.
     :param poll: ``floor`` and ``ceiling`` of the time between polls, or a fixed ``interval``, in seconds.
     :param estimated_cost_usd: what the render may cost, for the log.

@@ -247,6 +247,23 @@ class TestWhoJoins:
 
         play(story())
 
+    def test_waits_on_where_what_the_look_up_waits_for_is_cancelled(self) -> None:
+        async def story() -> None:
+            world = World(after(1))
+
+            async def look_up(conn_id: str) -> Access:
+                if not world.look_ups:
+                    world.look_ups.append(seconds())
+                    raise asyncio.CancelledError
+                return await world.look_up(conn_id)
+
+            ends = await asyncio.gather(*(world.waits(one, look_up=look_up) for one in world_ids(5)))
+            assert all(isinstance(end, Settled) for end in ends)
+            assert len(world.look_ups) == 2
+            assert seconds() < 10
+
+        play(story())
+
     def test_hears_of_a_failed_look_up_once_for_each_time_it_has_asked(self) -> None:
         async def story() -> None:
             world = World(after(1))
@@ -529,11 +546,30 @@ class TestIsolation:
         async def story() -> None:
             world = World(after(10))
             waiting = [world.waits(one) for one in world_ids(40)]
-            await asyncio.sleep(3.05)
+            await asyncio.sleep(3.25)
+            assert world.under_way > 10
             await leave(waiting[::2])
             ends = await asyncio.gather(*waiting[1::2])
             assert all(isinstance(end, Settled) for end in ends)
             assert all(len(world.times_of(one)) <= 3 for one in world_ids(40)[::2])
+            assert world.is_empty
+
+        play(story())
+
+    def test_one_that_makes_no_sense_harms_no_other(self) -> None:
+        async def story() -> None:
+            world = World(after(2))
+            told: list[Note] = []
+            nonsense = Wait("sd-odd", NOON, NOON + 3600, {"pixels": 1}, Pace())  # type: ignore[typeddict-item]
+            waiting = [world.waits(one, tell=told.append) for one in world_ids(5)]
+            odd = world.lines.wait_for_end(nonsense, conn_id="farm", look_up=world.look_up, tell=told.append)
+            with pytest.raises(KeyError):
+                await odd
+            assert seconds() < 1
+            waiting += [world.waits("came-later", tell=told.append)]
+            ends = await asyncio.gather(*waiting)
+            assert all(isinstance(end, Settled) for end in ends)
+            assert [note for note in told if note.level > logging.INFO] == []
             assert world.is_empty
 
         play(story())
@@ -656,6 +692,58 @@ class TestTheEnd:
             assert isinstance(end.error, SparkDanceTimeoutError)
             assert seconds() <= 160
             assert len(world.asked) == 1
+            assert world.is_empty
+
+        play(story())
+
+    @pytest.mark.parametrize("late", [1, 60, 190])
+    def test_comes_for_no_one_who_is_late_before_a_look(self, late: float) -> None:
+        async def story() -> None:
+            world = World(lambda one: reply(one, "completed"), rate=50)
+            waiting = [world.waits(f"sd-{one}", timeout=100, age=100 + late, pace=Pace()) for one in range(1000)]
+            ends = await asyncio.gather(*waiting)
+            assert all(isinstance(end, Settled) for end in ends)
+            assert seconds() < 30
+
+        play(story())
+
+    @pytest.mark.parametrize("arrives", [0.0, 3.7, 14.95, 29.9])
+    def test_waits_for_an_answer_that_is_under_way(self, arrives: float) -> None:
+        async def story() -> None:
+            world = World(lambda one: reply(one, "completed" if one == "sd-late" else "in_progress"))
+            world.latencies["sd-late"] = 80
+            other = world.waits("sd-other", timeout=10_000)
+            await asyncio.sleep(arrives)
+            assert isinstance(await world.waits("sd-late", timeout=100, age=150), Settled)
+            await leave([other])
+
+        play(story())
+
+    def test_comes_not_at_the_first_fault_of_the_connection_for_who_is_late(self) -> None:
+        async def story() -> None:
+            world = World(lambda one: reply(one, "completed"))
+
+            async def look_up(conn_id: str) -> Access:
+                if seconds() < 20:
+                    raise ConnectionResetError
+                return await world.look_up(conn_id)
+
+            assert isinstance(await world.waits("sd-1", timeout=100, age=150, look_up=look_up), Settled)
+            assert seconds() < 25
+
+        play(story())
+
+    def test_comes_within_a_minute_where_the_connection_stays_unreadable(self) -> None:
+        async def story() -> None:
+            world = World(lambda one: reply(one, "completed"))
+
+            async def look_up(conn_id: str) -> Access:
+                raise ConnectionResetError
+
+            end = await world.waits("sd-1", timeout=100, look_up=look_up)
+            assert isinstance(end, GaveUp)
+            assert isinstance(end.error, SparkDanceTimeoutError)
+            assert 100 <= seconds() <= 160
             assert world.is_empty
 
         play(story())
