@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,23 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("storage")
 
 
+RUNNING = pytest.StashKey[LocalAirflow]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what Airflow said last where a test failed: its log is gone when the reader comes."""
+    report = yield
+    airflow = item.config.stash.get(RUNNING, None)
+    if report.failed and airflow is not None:
+        for name, server in airflow.servers.items():
+            report.sections.append((f"the end of Airflow's log ({name})", server.last_lines(200)))
+    return report
+
+
 @pytest.fixture(scope="session")
 def airflow(
+    request: pytest.FixtureRequest,
     emulator: RunningEmulator,
     wrong_host: RedirectingHost,
     metrics: Metrics,
@@ -119,4 +134,5 @@ def airflow(
     with local_airflow(tmp_path_factory.mktemp("airflow"), DAGS, env=env) as airflow:
         for dag_id in ("one_clip", "catalogue"):
             airflow.unpause(dag_id)
+        request.config.stash[RUNNING] = airflow
         yield airflow
