@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import heapq
 import itertools
 import logging
@@ -99,6 +100,22 @@ class Place:
         return news
 
 
+class Worker:
+    """Polls for one place after another.
+
+    :ivar place: for which it polls now; without one it is idle or at its end.
+    :ivar idle_since: when it became idle, on the event loop's clock.
+    :ivar woken: done as soon as an idle one has a place, or is to go.
+    """
+
+    __slots__ = ("idle_since", "place", "woken")
+
+    def __init__(self, place: Place) -> None:
+        self.place: Place | None = place
+        self.idle_since = 0.0
+        self.woken: asyncio.Future[None]
+
+
 class Hub:
     """Polls for all places of one access on the event loop that it is made on.
 
@@ -130,7 +147,7 @@ class Hub:
         self._workers: set[asyncio.Task[None]] = set()
         self._growth = RateLimit(NEW_WORKERS_PER_SECOND)
         # The one that became idle last is taken first, so that those who aren't needed stay idle.
-        self._idle: deque[tuple[float, asyncio.Future[Place | None]]] = deque()
+        self._idle: deque[Worker] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._is_held = False
         self._is_closed = False
@@ -232,7 +249,7 @@ class Hub:
             if given == AT_ONCE:
                 self._wake_at(self._loop.time())
                 break
-            if self._idle and self._idle[-1][1].done():  # a worker that was ended from outside
+            if self._idle and self._idle[-1].woken.done():  # it was ended from outside
                 self._idle.pop()
                 continue
             place = self._next()
@@ -240,16 +257,30 @@ class Hub:
                 break
             given += 1
             if self._idle:
-                self._idle.pop()[1].set_result(place)
+                worker = self._idle.pop()
+                worker.place = place
+                worker.woken.set_result(None)
             else:
-                worker = self._loop.create_task(self._work(place), context=self._context)
-                self._workers.add(worker)
-                worker.add_done_callback(self._workers.discard)
-                self._growth.take(self._loop.time())
-        if self._idle and self._loop.time() - self._idle[0][0] > IDLE_SECONDS:
-            _, turn = self._idle.popleft()
-            if not turn.done():
-                turn.set_result(None)
+                self._begin(Worker(place))
+        if self._idle and self._loop.time() - self._idle[0].idle_since > IDLE_SECONDS:
+            worker = self._idle.popleft()
+            if not worker.woken.done():
+                worker.woken.set_result(None)
+
+    def _begin(self, worker: Worker) -> None:
+        task = self._loop.create_task(self._work(worker), context=self._context)
+        self._workers.add(task)
+        task.add_done_callback(functools.partial(self._end, worker))
+        self._growth.take(self._loop.time())
+
+    def _end(self, worker: Worker, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        place = worker.place
+        hub = place.hub if place is not None else None
+        # Only where the worker itself was ended: from outside, or with this hub, which all have left for another.
+        # Its generation must not be lost.
+        if place is not None and hub is not None and place.turn == UNDER_WAY and not hub._is_closed:
+            hub._put(place, BROKEN_STEP if hub is self else 0.0)
 
     def _may_grow(self) -> bool:
         if len(self._workers) >= self._most_workers:
@@ -260,21 +291,15 @@ class Hub:
         self._wake_at(at)
         return False
 
-    async def _work(self, place: Place | None) -> None:
-        try:
-            while place is not None:
-                await self._poll(place)
-                place = self._next()
-                if place is None:
-                    turn: asyncio.Future[Place | None] = self._loop.create_future()
-                    self._idle.append((self._loop.time(), turn))
-                    place = await turn
-        finally:
-            # Only where the worker itself was ended: from outside, or with this hub, which all have left for another.
-            # Its generation must not be lost.
-            hub = place.hub if place is not None else None
-            if place is not None and hub is not None and place.turn == UNDER_WAY and not hub._is_closed:
-                hub._put(place, BROKEN_STEP if hub is self else 0.0)
+    async def _work(self, worker: Worker) -> None:
+        while worker.place is not None:
+            await self._poll(worker.place)
+            worker.place = self._next()
+            if worker.place is None:
+                worker.idle_since = self._loop.time()
+                worker.woken = self._loop.create_future()
+                self._idle.append(worker)
+                await worker.woken
 
     async def _poll(self, place: Place) -> None:
         refused_key = False

@@ -70,6 +70,7 @@ class World:
     answer: Callable[[str], Answer]
     latency: float = 0.1
     latencies: dict[str, float] = field(default_factory=dict)
+    closing: float = 0.0
     rate: float = 1000.0
     key: str = KEY
     asked: list[Asked] = field(default_factory=list)
@@ -139,6 +140,7 @@ class Transport:
         return answer
 
     async def aclose(self) -> None:
+        await asyncio.sleep(self.world.closing)
         self.world.closed += 1
 
 
@@ -261,6 +263,47 @@ class TestWhoJoins:
             assert all(isinstance(end, Settled) for end in ends)
             assert len(world.look_ups) == 2
             assert seconds() < 10
+
+        play(story())
+
+    def test_is_let_in_though_the_hub_is_just_being_closed(self) -> None:
+        async def story() -> None:
+            world = World(after(1), closing=60)
+
+            async def look_up(conn_id: str) -> Access:
+                access = await world.look_up(conn_id)
+                if len(world.look_ups) == 1:
+                    raise ConnectionResetError
+                return access
+
+            first = world.waits("sd-1", look_up=look_up, pace=Pace(interval=10))
+            await asyncio.sleep(0.5)
+            gone = world.waits("sd-gone", look_up=look_up)
+            await asyncio.sleep(1.52)
+            assert len(world.look_ups) == 2
+            await leave([gone])  # so that nobody is there when the hub is opened
+            assert isinstance(await first, Settled)
+            assert world.is_empty
+
+        play(story())
+
+    def test_cuts_no_look_up_off_by_leaving(self) -> None:
+        async def story() -> None:
+            world = World(after(1))
+            answered = []
+
+            async def look_up(conn_id: str) -> Access:
+                access = await world.look_up(conn_id)
+                answered.append(seconds())
+                return access
+
+            waiting = world.waits("sd-1", look_up=look_up)
+            await asyncio.sleep(0.01)
+            await leave([waiting])
+            assert not answered
+            await asyncio.sleep(1)
+            assert answered
+            assert world.is_empty
 
         play(story())
 
@@ -411,6 +454,34 @@ class TestTheWorkers:
             await leave([last])
 
         play(story())
+
+    def test_lose_no_generation_where_they_are_ended_from_outside_in_whatever_turn(self) -> None:
+        async def story(ended_at: float | None = None, turns_later: int = 0) -> list[float]:
+            world = World(after(4))
+            waiting = [world.waits(one, pace=Pace(interval=10)) for one in world_ids(3)]
+            ended = 0
+
+            def end(turns_left: int) -> None:
+                nonlocal ended
+                if turns_left:
+                    asyncio.get_running_loop().call_soon(end, turns_left - 1)
+                else:
+                    ended += sum(worker.cancel() for worker in running("Hub._work"))
+
+            if ended_at is not None:
+                asyncio.get_running_loop().call_at(ended_at, end, turns_later)
+            assert all(isinstance(end, Settled) for end in await asyncio.gather(*waiting))
+            assert seconds() < undisturbed + 31
+            assert bool(ended) == (ended_at is not None)
+            return [asked.at for asked in world.asked]
+
+        undisturbed = float("inf")
+        moments = play(story())
+        undisturbed = moments[-1]
+        while_idle = [(sooner + later) / 2 for sooner, later in pairwise(moments)]
+        for moment in [*moments, *while_idle]:
+            for turns_later in range(4):
+                play(story(moment, turns_later))
 
     def test_carry_nothing_of_the_task_that_came_first(self) -> None:
         async def story() -> None:
@@ -773,6 +844,21 @@ class TestTheEnd:
 
         play(story())
 
+    def test_by_a_second_cancel_closes_everything_all_the_same(self) -> None:
+        async def story() -> None:
+            world = World(lambda one: reply(one), closing=5)
+            waiting = world.waits("sd-1")
+            await asyncio.sleep(10)
+            waiting.cancel()
+            await asyncio.sleep(1)
+            waiting.cancel()
+            await asyncio.sleep(1)
+            assert waiting.cancelled()
+            await asyncio.sleep(5)
+            assert world.is_empty
+
+        play(story())
+
     def test_leaves_nothing_behind(self) -> None:
         async def story() -> None:
             world = World(after(2))
@@ -824,6 +910,10 @@ class TestTheLog:
                 assert own[-1] == f"Generation {one} is completed."
 
         play(story())
+
+
+def running(name: str) -> list[asyncio.Task[Any]]:
+    return [task for task in asyncio.all_tasks() if name in repr(task.get_coro())]
 
 
 async def leave(waiting: list[asyncio.Task[Any]]) -> None:

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# Stories end long before.
+LONGEST = 1_000_000.0
+
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
@@ -23,6 +26,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def jump(self, seconds: float) -> None:
         self._seconds += seconds
+        if self._seconds > LONGEST:
+            raise RuntimeError(f"still going on after {LONGEST:,.0f} seconds")
 
 
 class _JumpingSelector(selectors.SelectSelector):
